@@ -51,7 +51,8 @@ def candle_frame(raw: pd.DataFrame, timeframe: str, *, max_gap_bars: int) -> pd.
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise DataError(
-            f"candles lack the column(s) {', '.join(missing)}; found {', '.join(map(str, frame.columns))}"
+            f"candles lack the column(s) {', '.join(missing)}; "
+            f"found {', '.join(map(str, frame.columns))}"
         )
     frame = frame.loc[:, list(COLUMNS)]
     if frame.empty:
@@ -60,7 +61,7 @@ def candle_frame(raw: pd.DataFrame, timeframe: str, *, max_gap_bars: int) -> pd.
         if not pd.api.types.is_numeric_dtype(frame[column]) or frame[column].dtype == bool:
             raise DataError(f"column {column} is of type {frame[column].dtype}; numbers are needed")
     frame = frame.astype(np.float64)
-    _check_times(frame.index, timeframe)
+    _check_times(open_times(frame), timeframe)
     _check_values(frame)
     gaps = find_gaps(frame, timeframe)
     too_long = gaps[gaps["missing_bars"] > max_gap_bars]
@@ -74,17 +75,21 @@ def candle_frame(raw: pd.DataFrame, timeframe: str, *, max_gap_bars: int) -> pd.
     return frame
 
 
+def open_times(frame: pd.DataFrame) -> pd.DatetimeIndex:
+    """Open times of a candle frame, UTC, in nanoseconds."""
+    return pd.DatetimeIndex(frame.index).as_unit("ns")
+
+
 def find_gaps(frame: pd.DataFrame, timeframe: str) -> pd.DataFrame:
-    """Gaps of a candle frame, one row each: ``after``, ``before`` (open times), ``missing_bars``."""
-    delta = timeframe_delta(timeframe)
-    times = frame.index
-    steps = times[1:] - times[:-1]
-    at = np.flatnonzero(steps != delta)
+    """Gaps, one row each: ``after`` and ``before`` (open times), ``missing_bars``."""
+    times = open_times(frame)
+    steps = np.diff(times.asi8) // timeframe_delta(timeframe).value
+    at = np.flatnonzero(steps != 1)
     return pd.DataFrame(
         {
             "after": times[at],
             "before": times[at + 1],
-            "missing_bars": ((steps[at] // delta) - 1).astype(np.int64),
+            "missing_bars": steps[at] - 1,
         }
     )
 
@@ -98,7 +103,7 @@ def resample(frame: pd.DataFrame, timeframe: str, target: str) -> pd.DataFrame:
     source, wanted = timeframe_delta(timeframe), timeframe_delta(target)
     if wanted % source != pd.Timedelta(0):
         raise ConfigError(f"cannot resample {timeframe} candles to {target}: not a multiple")
-    groups = frame.groupby(frame.index.floor(wanted))
+    groups = frame.groupby(open_times(frame).floor(wanted))
     result = groups.agg(
         {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
     )
@@ -111,7 +116,7 @@ def resample(frame: pd.DataFrame, timeframe: str, target: str) -> pd.DataFrame:
 def digest(frame: pd.DataFrame) -> str:
     """SHA-256 over times and values: two frames with the same candles have the same digest."""
     hasher = hashlib.sha256()
-    hasher.update(np.ascontiguousarray(frame.index.as_unit("ns").asi8, dtype="<i8").tobytes())
+    hasher.update(np.ascontiguousarray(open_times(frame).asi8, dtype="<i8").tobytes())
     for column in COLUMNS:
         hasher.update(np.ascontiguousarray(frame[column].to_numpy(), dtype="<f8").tobytes())
     return hasher.hexdigest()
@@ -128,23 +133,27 @@ def _with_time_index(raw: pd.DataFrame) -> pd.DataFrame:
         row = int(np.flatnonzero(frame.index.isna())[0])
         raise DataError(f"timestamp is missing in row {row}")
     if frame.index.tz is None:
-        raise DataError("timestamp has no time zone; give UTC times (for example 2024-01-01T00:00:00Z)")
+        raise DataError(
+            "timestamp has no time zone; give UTC times (for example 2024-01-01T00:00:00Z)"
+        )
     index = frame.index.tz_convert("UTC").as_unit("ns").rename("timestamp")
     return frame.set_axis(index, axis=0)
 
 
-def _check_times(times: pd.Index, timeframe: str) -> None:
+def _check_times(times: pd.DatetimeIndex, timeframe: str) -> None:
     if times.has_duplicates:
         duplicated = times[times.duplicated()]
         raise DataError(f"duplicate candle at {_utc(duplicated[0])} ({len(duplicated)} in all)")
     if not times.is_monotonic_increasing:
         at = int(np.flatnonzero(times[1:] < times[:-1])[0]) + 1
-        raise DataError(f"candles are not in order: {_utc(times[at])} follows {_utc(times[at - 1])}")
+        raise DataError(
+            f"candles are not in order: {_utc(times[at])} follows {_utc(times[at - 1])}"
+        )
     off_grid = times[times.floor(timeframe_delta(timeframe)) != times]
     if len(off_grid):
         raise DataError(
-            f"candle at {_utc(off_grid[0])} does not open on the {timeframe} grid ({len(off_grid)} in all): "
-            "is this another timeframe?"
+            f"candle at {_utc(off_grid[0])} does not open on the {timeframe} grid "
+            f"({len(off_grid)} in all): is this another timeframe?"
         )
 
 
@@ -164,10 +173,9 @@ def _check_values(frame: pd.DataFrame) -> None:
 
 def _refuse(frame: pd.DataFrame, wrong: pd.Series, what: str) -> None:
     if wrong.any():
-        raise DataError(
-            f"{what} in the candle of {_utc(frame.index[int(np.argmax(wrong))])} ({int(wrong.sum())} in all)"
-        )
+        first = frame.index[int(np.argmax(wrong))]
+        raise DataError(f"{what} in the candle of {_utc(first)} ({int(wrong.sum())} in all)")
 
 
 def _utc(time: pd.Timestamp) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%SZ")
+    return f"{time:%Y-%m-%d %H:%M:%SZ}"

@@ -204,7 +204,8 @@ class BreakEven(Section):
     def _ordered(self) -> Self:
         if self.max_multiplier < self.min_multiplier:
             raise ValueError(
-                f"max_multiplier {self.max_multiplier} lies below min_multiplier {self.min_multiplier}"
+                f"max_multiplier {self.max_multiplier} lies below "
+                f"min_multiplier {self.min_multiplier}"
             )
         return self
 
@@ -319,8 +320,8 @@ class Config(Section):
         if timeframe not in self.asset_timeframes[asset]:
             known = ", ".join(self.asset_timeframes[asset])
             raise ConfigError(
-                f"asset_timeframes.{asset}: unknown timeframe {timeframe!r}; config.json lists {known}. "
-                "Add it there or pass one of these."
+                f"asset_timeframes.{asset}: unknown timeframe {timeframe!r}; config.json lists "
+                f"{known}. Add it there or pass one of these."
             )
 
 
@@ -370,7 +371,7 @@ def _describe(detail: Any) -> str:
 
 def _allowed(detail: Any) -> str:
     """The whole allowed range of the key, not only the bound that was broken."""
-    schema = _schema_at([part for part in detail["loc"] if isinstance(part, str)])
+    schema = _schema_at(detail["loc"])
     bounds = {
         "minimum": ">= {}",
         "exclusiveMinimum": "> {}",
@@ -387,14 +388,15 @@ def _allowed(detail: Any) -> str:
     return f"{schema.get('type', 'value')} {' and '.join(parts)}".strip()
 
 
-def _schema_at(path: list[str]) -> dict[str, Any]:
+def _schema_at(path: tuple[str | int, ...]) -> dict[str, Any]:
     root = json_schema()
     node: dict[str, Any] = root
     for part in path:
         node = _resolve(node, root)
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
-        if not isinstance(node, dict):
-            return {}
+        if isinstance(part, int):
+            node = node.get("items", {})
+        else:
+            node = node.get("properties", {}).get(part) or node.get("additionalProperties", {})
     return _resolve(node, root)
 
 

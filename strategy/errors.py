@@ -20,7 +20,7 @@ class DataError(FixError):
 
 
 class StoreError(FixError):
-    """A store (MLflow, folder, database) cannot be used as it is: read-only, another version, missing."""
+    """A store (MLflow, folder, database) is unusable: read-only, missing, of another version."""
 
 
 class RetryError(TradingSystemError):
