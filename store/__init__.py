@@ -1,0 +1,1 @@
+"""Where state lives: each port with an embedded and an AWS implementation behind it."""

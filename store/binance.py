@@ -1,0 +1,351 @@
+"""Candles of Binance USDT-M futures, through ccxt; no API key is needed.
+
+``python -m store.binance --asset BTCUSDT --timeframe 1h --config config.json --into var/candles``
+downloads the history that config.json asks for. It may be stopped and started again: only
+what the folder does not hold is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import ccxt
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from store.candles import CandleFolder, Written
+from strategy.candles import COLUMNS, find_gaps, timeframe_delta
+from strategy.config import Config, parse_config
+from strategy.errors import ConfigError, FixError, RetryError, TradingSystemError
+
+T = TypeVar("T")
+Clock = Callable[[], pd.Timestamp]
+"""Returns the present moment, UTC."""
+Report = Callable[[int, int], None]
+"""Told (bars done, bars in all) after every page."""
+
+_PAGE_BARS = 1000  # Binance would give 1500, but ccxt cuts its answers to 1000
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How often and how patiently a failed request is repeated.
+
+    Parameters
+    ----------
+    sleep
+        Waits that many seconds.
+    rng
+        Draws the jitter.
+    attempts
+        Requests in all, the first included.
+    first, longest
+        Seconds after the first failure, doubling from there; and the most ever waited.
+    """
+
+    sleep: Callable[[float], None] = time.sleep
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+    attempts: int = 6
+    first: float = 1.0
+    longest: float = 60.0
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds to wait after each failure but the last: doubling, half of it by chance."""
+        for retry in range(self.attempts - 1):
+            yield min(self.longest, self.first * 2**retry) * float(self.rng.uniform(0.5, 1.0))
+
+
+def _silent(done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class BinanceSource:
+    """Candles of Binance USDT-M futures, kept in a folder.
+
+    ``load`` asks Binance for what the folder lacks of the last ``history_years``, so that
+    it needs no network while the folder is up to date. The candle in progress is never
+    taken, by the clock that is given: a computer whose clock runs ahead by more than the
+    few seconds that a request takes would store it unfinished.
+
+    Parameters
+    ----------
+    folder
+        Where candles are kept, and read from.
+    history_years
+        How far back from now.
+    exchange
+        The ccxt client (:func:`connect`).
+    now
+        The clock.
+    backoff
+        What to do when a request fails.
+    report
+        Told about progress.
+    """
+
+    folder: CandleFolder
+    history_years: int
+    exchange: ccxt.binanceusdm
+    now: Clock
+    backoff: Backoff = field(default_factory=Backoff)
+    report: Report = _silent
+
+    name: ClassVar[str] = "binanceusdm"
+    synthetic: ClassVar[bool] = False
+
+    def load(self, asset: str, timeframe: str) -> pd.DataFrame:
+        self.download(asset, timeframe)
+        start, _ = self._history(timeframe)
+        return self.folder.load(asset, timeframe).loc[start:]
+
+    def download(self, asset: str, timeframe: str) -> Written:
+        """Bring the folder up to the last closed candle; each page is kept as it arrives.
+
+        Raises
+        ------
+        ConfigError
+            Binance USDT-M futures do not have the asset, or the timeframe is not known.
+        RetryError
+            Binance did not answer, or asked to slow down, ``backoff.attempts`` times.
+        FixError
+            Binance refuses: for where the request comes from (HTTP 451), or another reason.
+        """
+        delta = timeframe_delta(timeframe)
+        start, end = self._history(timeframe)
+        spans = missing_spans(self.folder.open_times(asset, timeframe), start, end, delta)
+        total = sum((until - since) // delta for since, until in spans)
+        added, done = 0, 0
+        revised: list[pd.Timestamp] = []
+        for since, until in spans:
+            for page in self._pages(asset, timeframe, since, until):
+                written = self.folder.write(asset, timeframe, page)
+                added += written.added
+                revised.extend(written.revised)
+                self.report(done + (page.index[-1] + delta - since) // delta, total)
+            done += (until - since) // delta
+            self.report(done, total)
+        return Written(added, pd.DatetimeIndex(revised, tz="UTC"))
+
+    def _history(self, timeframe: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+        """Open time of the first candle wanted, and of the one in progress."""
+        end = self.now().floor(timeframe_delta(timeframe))
+        return end - pd.DateOffset(years=self.history_years), end
+
+    def _pages(
+        self, asset: str, timeframe: str, since: pd.Timestamp, until: pd.Timestamp
+    ) -> Iterator[pd.DataFrame]:
+        """Candles that open in ``[since, until)``, page by page; never an empty page.
+
+        A page may be short or begin late (gaps, a young asset): only an empty answer ends it.
+        """
+        symbol = self._symbol(asset)
+        while since < until:
+            rows = self._ask(
+                asset,
+                partial(
+                    self.exchange.fetch_ohlcv,
+                    symbol,
+                    timeframe,
+                    since=_milliseconds(since),
+                    limit=_PAGE_BARS,
+                    params={"until": _milliseconds(until) - 1},
+                ),
+            )
+            if not rows:
+                return
+            page = pd.DataFrame(rows, columns=["timestamp", *COLUMNS]).set_index("timestamp")
+            page.index = pd.to_datetime(page.index, unit="ms", utc=True)
+            yield page
+            since = page.index[-1] + timeframe_delta(timeframe)
+
+    def _symbol(self, asset: str) -> str:
+        """ccxt's symbol of an asset: ``BTC/USDT:USDT`` for ``BTCUSDT``."""
+        if not self._ask(asset, self.exchange.load_markets):
+            raise RetryError(
+                f"{self._url} does not answer as Binance does: there may be a proxy or a login "
+                "page in the way"
+            )
+        for market in self.exchange.markets_by_id.get(asset, ()):
+            if market["swap"] and market["linear"]:
+                return str(market["symbol"])
+        raise ConfigError(_unknown(asset))
+
+    def _ask(self, asset: str, request: Callable[[], T]) -> T:
+        """Make a request, again where that may help, and tell of failure in our own errors."""
+        pauses, attempts = self.backoff.pauses(), 0
+        while True:
+            attempts += 1
+            try:
+                return request()
+            except ccxt.BadSymbol as error:
+                raise ConfigError(_unknown(asset)) from error
+            except ccxt.OperationFailed as error:
+                response = _http_response(error)
+                if response is not None and response.status_code == 451:
+                    raise FixError(
+                        f"Binance does not serve the place of this computer's address (HTTP 451 "
+                        f"at {self._url}); the United States are one such place. Run this where "
+                        "Binance is available, or use candles of your own: --candles PATH"
+                    ) from error
+                pause = max(next(pauses, math.inf), _retry_after(response))
+                if pause > self.backoff.longest:
+                    raise RetryError(
+                        f"Binance is unreachable: the request for {asset} at {self._url} failed "
+                        f"{attempts} time(s), the last time with: {error}. Check the network and "
+                        f"try again later: what was downloaded is kept in {self.folder.root}, "
+                        "only the rest will be asked for"
+                    ) from error
+                self.backoff.sleep(pause)
+            except ccxt.BaseError as error:
+                raise FixError(f"Binance refused the request for {asset}: {error}") from error
+
+    @property
+    def _url(self) -> str:
+        return str(self.exchange.urls["api"]["fapiPublic"])
+
+
+def missing_spans(
+    held: pd.DatetimeIndex, start: pd.Timestamp, end: pd.Timestamp, delta: pd.Timedelta
+) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+    """What to ask for, so that every candle that opens in ``[start, end)`` is held.
+
+    Holes in the middle are asked for too: exchanges do fill gaps later. A span begins at the
+    held candle before the hole, so that a revision of that candle is seen.
+
+    Parameters
+    ----------
+    held
+        Open times, in order; those outside the range do not matter.
+
+    Returns
+    -------
+    Half-open spans of open times, in order, on the grid of ``start``.
+    """
+    edges = held[(held >= start) & (held < end)].insert(0, start - delta)
+    edges = edges.insert(len(edges), end)
+    holes = edges[1:] - edges[:-1] > delta
+    return [
+        (max(since, start), until)
+        for since, until in zip(edges[:-1][holes], edges[1:][holes], strict=True)
+    ]
+
+
+def connect() -> ccxt.binanceusdm:
+    """The ccxt client: its own rate limiter on, and proxies taken from the environment."""
+    return ccxt.binanceusdm({"enableRateLimit": True, "requests_trust_env": True})
+
+
+def utc_now() -> pd.Timestamp:
+    """The computer's clock, for a process that starts."""
+    return pd.Timestamp(datetime.now(UTC))  # noqa: TID251 - the edge
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    client: Callable[[], ccxt.binanceusdm] = connect,
+    now: Clock = utc_now,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Command line; returns the exit status: 0, 1 for an error that it names, 130 for Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m store.binance",
+        description="Download the candles of a Binance USDT-M future, from where it stopped on.",
+    )
+    parser.add_argument("--asset", required=True, help="as config.json lists it: BTCUSDT")
+    parser.add_argument("--timeframe", required=True, help="for example 1h")
+    parser.add_argument("--config", type=Path, default=Path("config.json"))
+    parser.add_argument("--into", type=Path, default=Path("var/candles"), help="candle folder")
+    chosen = parser.parse_args(arguments)
+    try:
+        config = _config(chosen.config)
+        config.require_market(chosen.asset, chosen.timeframe)
+        folder = CandleFolder(chosen.into, config.candles.max_gap_bars)
+        years = config.walk_forward_config.history_years
+        with _progress_bar(f"{chosen.asset} {chosen.timeframe}") as report:
+            source = BinanceSource(folder, years, client(), now, Backoff(sleep), report)
+            written = source.download(chosen.asset, chosen.timeframe)
+        print(_summary(folder, chosen.asset, chosen.timeframe, written))
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+    except TradingSystemError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _config(path: Path) -> Config:
+    try:
+        return parse_config(path.read_text(encoding="utf-8"), source=str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; give --config PATH") from error
+
+
+@contextmanager
+def _progress_bar(label: str) -> Iterator[Report]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} candles"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=0)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _summary(folder: CandleFolder, asset: str, timeframe: str, written: Written) -> str:
+    """What the folder holds now, and what a person should know about it."""
+    candles = folder.load(asset, timeframe)
+    gaps = find_gaps(candles, timeframe)
+    lines = [
+        f"{asset} {timeframe}: {len(candles):,} candles from {candles.index[0]} to "
+        f"{candles.index[-1]} in {folder.root}, {written.added:,} of them new",
+        *(f"gap: {gap.missing_bars} missing after {gap.after}" for gap in gaps.itertuples()),
+        *(f"revised by Binance since the last download: {time}" for time in written.revised),
+    ]
+    return "\n".join(lines)
+
+
+def _unknown(asset: str) -> str:
+    return (
+        f"Binance USDT-M futures have no perpetual contract {asset!r}; "
+        "its name is base and quote in one word, as BTCUSDT"
+    )
+
+
+def _http_response(error: BaseException | None) -> Any:
+    """The response that made ccxt raise; it is kept in the exception that ccxt was handling."""
+    while error is not None:
+        if (response := getattr(error, "response", None)) is not None:
+            return response
+        error = error.__context__
+    return None
+
+
+def _retry_after(response: Any) -> float:
+    """Seconds that Binance wants to be left alone for (429, 418); 0 where it does not say."""
+    wait = "" if response is None else response.headers.get("Retry-After", "")
+    return float(wait) if wait.isdigit() else 0.0
+
+
+def _milliseconds(moment: pd.Timestamp) -> int:
+    return moment.value // 10**6
+
+
+if __name__ == "__main__":
+    sys.exit(main())
