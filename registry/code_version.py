@@ -1,0 +1,35 @@
+"""Which code made a result: the commit for people, a digest of the sources for machines."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("strategy", "store", "registry", "training")
+UNKNOWN = "unknown"
+
+
+def git_commit() -> str:
+    """The checkout's commit, from git or, where there is no checkout, GIT_COMMIT; or ``unknown``."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("GIT_COMMIT", UNKNOWN)
+    return answer.stdout.strip()
+
+
+def code_digest() -> str:
+    """SHA-256 over the Python sources of the packages that make results.
+
+    Unlike the commit it also tells edited sources apart, and exists in a container.
+    """
+    hasher = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            hasher.update(str(path.relative_to(ROOT)).encode() + b"\0")
+            hasher.update(path.read_bytes())
+    return hasher.hexdigest()
