@@ -165,7 +165,7 @@ class IncubationPromotion(Section):
 
     @property
     def last_trades(self) -> int:
-        return int(self.period.split("_")[1])
+        return int(self.period.split("_")[1]) + (0)
 
 
 class ProductionPromotion(IncubationPromotion):
@@ -303,6 +303,18 @@ class Config(Section):
     preflight: Preflight = Preflight()
     leverage: Leverage = Leverage()
 
+    @model_validator(mode="after")
+    def _coverage_inside_the_space(self) -> Self:
+        # Refinement learns from coverage, so coverage must be a point of refinement's space.
+        for name, point in self.search.coverage_hyperparameters:
+            space = getattr(self.model_hyperparameters.LightGBM, name)
+            if not space.min <= point <= space.max:
+                raise ValueError(
+                    f"search.coverage_hyperparameters.{name} = {point} lies outside "
+                    f"model_hyperparameters.LightGBM.{name} ({space.min} to {space.max})"
+                )
+        return self
+
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of all sections: equal configs, equal digests."""
@@ -359,7 +371,9 @@ def config_from(document: Any, *, source: str = "config.json") -> Config:
 
 
 def _describe(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
+    key = ".".join(str(part) for part in detail["loc"])
+    if not key:  # of several keys together; the message names them
+        return str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
     if detail["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or correct its spelling"
     if detail["type"] == "missing":

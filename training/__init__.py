@@ -1,0 +1,1 @@
+"""Jobs that produce strategies: search, walk-forward, Monte Carlo, figures, registration."""
