@@ -7,5 +7,6 @@ import os
 # MLflow reports its use to its makers unless told not to, before it is first imported. What a
 # trading system runs is nobody's business, and in a closed network the attempt only costs time.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# Its progress bars for files that take no time would run through the ones people look at.
+# Its progress bars, and its line for every run that ends, would run through our own.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

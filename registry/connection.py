@@ -80,23 +80,22 @@ def connect(uri: str) -> MlflowClient:
     return client
 
 
-def ensure_experiment(client: MlflowClient, name: str, artifact_root: Path | str | None) -> str:
+def ensure_experiment(client: MlflowClient, name: str, artifact_root: Path) -> str:
     """Return the id of the experiment, made if it is not there; call before workers start.
 
     Parameters
     ----------
     artifact_root
-        Folder (or URI) for the files of its runs, None for the one that the store gives; an
-        experiment that exists keeps its own.
+        Folder for the files of its runs in an embedded store; a server has a place of its own.
+        An experiment that exists keeps what it was made with.
 
     Raises
     ------
     StoreError
         The experiment lies in MLflow's trash.
     """
-    location = None if artifact_root is None else str(artifact_root)
-    if location is not None and "://" not in location:
-        location = Path(location).resolve().as_uri()
+    embedded = client.tracking_uri.startswith("sqlite:")
+    location = artifact_root.resolve().as_uri() if embedded else None
     with translated(client):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:

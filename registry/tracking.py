@@ -281,11 +281,6 @@ class CampaignTracker:
         self.log_text(run_id, table.to_csv(index=False), path)
 
     def log_folder(self, run_id: str, folder: Path) -> None:
-        """Save a local folder's files with a run, under the paths that they have in it."""
-        with translated(self._client):
-            self._client.log_artifacts(run_id, str(folder))
-
-    def log_folder(self, run_id: str, folder: Path) -> None:
         """Save all files of a folder with a run, under their own names."""
         with translated(self._client):
             self._client.log_artifacts(run_id, str(folder))

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from strategy.candles import candle_frame, resample, timeframe_delta
-from strategy.errors import ConfigError
 
 Floats = NDArray[np.float64]
 
@@ -77,11 +76,10 @@ class SyntheticSource:
 
     def load(self, asset: str, timeframe: str) -> pd.DataFrame:
         hour = timeframe_delta(_TIMEFRAME)
-        if timeframe_delta(timeframe) < hour:
-            raise ConfigError(f"the synthetic market has no {timeframe} candles; its finest are 1h")
         rng = np.random.default_rng([self.seed, zlib.crc32(asset.encode())])
         start = self.end.floor(hour) - self.bars * hour
         hours = synthetic_candles(rng, self.bars, start, trend_strength=self.trend_strength)
+        # resample refuses a timeframe that hours do not add up to.
         return candle_frame(resample(hours, _TIMEFRAME, timeframe), timeframe, max_gap_bars=0)
 
 

@@ -165,7 +165,7 @@ class IncubationPromotion(Section):
 
     @property
     def last_trades(self) -> int:
-        return int(self.period.split("_")[1]) + (0)
+        return int(self.period.split("_")[1])
 
 
 class ProductionPromotion(IncubationPromotion):

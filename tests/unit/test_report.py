@@ -205,6 +205,9 @@ def test_the_confusion_matrix_has_labels_in_rows_and_signals_in_columns():
     counts = np.array([[1, 1, 2], [0, 1, 0], [0, 1, 0]])
     figure = report.confusion_matrix(counts, subtitle="")
     axes = figure.axes[0]
+    np.testing.assert_allclose(
+        axes.images[0].get_array(), [[0.25, 0.25, 0.5], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
+    )
     cells = {text.get_position(): text.get_text() for text in axes.texts}
     assert cells[(0, 0)] == "1\n25.0% of row"
     assert cells[(2, 0)] == "2\n50.0% of row"  # sold off, and the model said buy
