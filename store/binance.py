@@ -1,34 +1,22 @@
-"""Candles of Binance USDT-M futures, through ccxt; no API key is needed.
-
-``python -m store.binance --asset BTCUSDT --timeframe 1h --config config.json --into var/candles``
-downloads the history that config.json asks for. It may be stopped and started again: only
-what the folder does not hold is asked for.
-"""
+"""Candles of Binance USDT-M futures, through ccxt; no API key is needed."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import ccxt
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from store.candles import CandleFolder, Written
-from strategy.candles import COLUMNS, find_gaps, timeframe_delta
-from strategy.config import Config, parse_config
-from strategy.errors import ConfigError, FixError, RetryError, TradingSystemError
+from strategy.candles import COLUMNS, timeframe_delta
+from strategy.errors import ConfigError, FixError, RetryError
 
 T = TypeVar("T")
 Clock = Callable[[], pd.Timestamp]
@@ -253,74 +241,6 @@ def utc_now() -> pd.Timestamp:
     return pd.Timestamp(datetime.now(UTC))  # noqa: TID251 - the edge
 
 
-def main(
-    arguments: Sequence[str] | None = None,
-    *,
-    client: Callable[[], ccxt.binanceusdm] = connect,
-    now: Clock = utc_now,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int:
-    """Command line; returns the exit status: 0, 1 for an error that it names, 130 for Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="python -m store.binance",
-        description="Download the candles of a Binance USDT-M future, from where it stopped on.",
-    )
-    parser.add_argument("--asset", required=True, help="as config.json lists it: BTCUSDT")
-    parser.add_argument("--timeframe", required=True, help="for example 1h")
-    parser.add_argument("--config", type=Path, default=Path("config.json"))
-    parser.add_argument("--into", type=Path, default=Path("var/candles"), help="candle folder")
-    chosen = parser.parse_args(arguments)
-    try:
-        config = _config(chosen.config)
-        config.require_market(chosen.asset, chosen.timeframe)
-        folder = CandleFolder(chosen.into, config.candles.max_gap_bars)
-        years = config.walk_forward_config.history_years
-        with _progress_bar(f"{chosen.asset} {chosen.timeframe}") as report:
-            source = BinanceSource(folder, years, client(), now, Backoff(sleep), report)
-            written = source.download(chosen.asset, chosen.timeframe)
-        print(_summary(folder, chosen.asset, chosen.timeframe, written))
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-    except TradingSystemError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _config(path: Path) -> Config:
-    try:
-        return parse_config(path.read_text(encoding="utf-8"), source=str(path))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}; give --config PATH") from error
-
-
-@contextmanager
-def _progress_bar(label: str) -> Iterator[Report]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} candles"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=0)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _summary(folder: CandleFolder, asset: str, timeframe: str, written: Written) -> str:
-    """What the folder holds now, and what a person should know about it."""
-    candles = folder.load(asset, timeframe)
-    gaps = find_gaps(candles, timeframe)
-    lines = [
-        f"{asset} {timeframe}: {len(candles):,} candles from {candles.index[0]} to "
-        f"{candles.index[-1]} in {folder.root}, {written.added:,} of them new",
-        *(f"gap: {gap.missing_bars} missing after {gap.after}" for gap in gaps.itertuples()),
-        *(f"revised by Binance since the last download: {time}" for time in written.revised),
-    ]
-    return "\n".join(lines)
-
-
 def _unknown(asset: str) -> str:
     return (
         f"Binance USDT-M futures have no perpetual contract {asset!r}; "
@@ -345,7 +265,3 @@ def _retry_after(response: Any) -> float:
 
 def _milliseconds(moment: pd.Timestamp) -> int:
     return moment.value // 10**6
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -177,17 +177,9 @@ _NO_CANDLES = pd.DataFrame(
 def _validated(raw: pd.DataFrame, timeframe: str, max_gap_bars: int, source: str) -> pd.DataFrame:
     """The candle frame, with errors that name the source."""
     try:
-        frame = candle_frame(raw, timeframe, max_gap_bars=max_gap_bars)
+        return candle_frame(raw, timeframe, max_gap_bars=max_gap_bars)
     except DataError as error:
         raise DataError(f"{source}: {error}") from error
-    # Coarser candles lie on the grid of finer ones and would pass for candles with gaps.
-    step = pd.Timedelta(frame.index.to_series().diff().median())
-    if step > timeframe_delta(timeframe):
-        raise DataError(
-            f"{source}: its candles lie {step} apart: they are not {timeframe} candles; "
-            "pass their own timeframe"
-        )
-    return frame
 
 
 def _read_month(path: Path, timeframe: str) -> pd.DataFrame:

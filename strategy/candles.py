@@ -155,6 +155,13 @@ def _check_times(times: pd.DatetimeIndex, timeframe: str) -> None:
             f"candle at {_utc(off_grid[0])} does not open on the {timeframe} grid "
             f"({len(off_grid)} in all): is this another timeframe?"
         )
+    # Coarser candles lie on the grid of finer ones and would pass for candles with gaps.
+    closest = times.to_series().diff().min()
+    if len(times) > 2 and closest > timeframe_delta(timeframe):
+        raise DataError(
+            f"no two candles lie closer than {closest}: they are not {timeframe} candles; give "
+            "their own timeframe"
+        )
 
 
 def _check_values(frame: pd.DataFrame) -> None:

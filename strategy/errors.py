@@ -29,3 +29,18 @@ class RetryError(TradingSystemError):
 
 class HaltError(TradingSystemError):
     """Something that must never happen did: stop, open nothing new, call the operator."""
+
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def exit_status(error: TradingSystemError) -> int:
+    """Exit status of a command that ends with this error, so that scripts can react to it.
+
+    2 for what a person must fix (as argparse has it), 75 for what may work later and 70 for
+    what must never happen (``EX_TEMPFAIL`` and ``EX_SOFTWARE`` of sysexits.h).
+    """
+    if isinstance(error, FixError):
+        return 2
+    return 75 if isinstance(error, RetryError) else 70

@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from store.binance import BinanceSource, connect, utc_now
 from store.candles import CandleFile, CandleFolder, CandleSource
-from store.synthetic import NO_EDGE, SyntheticSource
-from strategy.config import Config, parse_config
-from strategy.errors import ConfigError
+from store.download import progress_bar
+from store.synthetic import NO_EDGE, PLANTED_TREND, SyntheticSource
+from strategy.config import Config
 
 EMBEDDED_STORE = "sqlite:///var/mlflow.db"
 CANDLE_FOLDER = Path("var/candles")
 SYNTHETIC_END = pd.Timestamp("2026-01-01T00:00:00Z")
 """Fixed, so that the embedded market is the same on every day."""
+SYNTHETIC = {"synthetic": PLANTED_TREND, "synthetic-no-edge": NO_EDGE}
 
 
 def add_market_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +31,9 @@ def add_market_arguments(parser: argparse.ArgumentParser) -> None:
         "--candles",
         default="synthetic",
         metavar="PATH|binance|synthetic|synthetic-no-edge",
-        help="a .parquet, .csv or .csv.gz file, Binance USDT-M futures through ccxt, or the "
-        "embedded market with planted trends or without any edge (%(default)s)",
+        help="a .parquet, .csv or .csv.gz file, a folder that was downloaded into, Binance "
+        "USDT-M futures through ccxt, or the embedded market with planted trends or without "
+        "any edge (%(default)s)",
     )
 
 
@@ -43,30 +46,23 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def candle_source(argument: str, config: Config) -> CandleSource:
-    """The source that ``--candles`` names."""
-    history_years = config.walk_forward_config.history_years
+def candle_source(options: argparse.Namespace, config: Config) -> CandleSource:
+    """The source that ``--candles`` names; Binance's is brought up to date, with a bar."""
     max_gap_bars = config.candles.max_gap_bars
-    if argument == "binance":
+    history_years = config.walk_forward_config.history_years
+    if options.candles == "binance":
         folder = CandleFolder(CANDLE_FOLDER, max_gap_bars)
-        return BinanceSource(folder, history_years, connect(), utc_now)
-    if argument in ("synthetic", "synthetic-no-edge"):
+        source = BinanceSource(folder, history_years, connect(), utc_now)
+        with progress_bar(f"{options.asset} {options.timeframe}") as report:
+            replace(source, report=report).download(options.asset, options.timeframe)
+        return source
+    if options.candles in SYNTHETIC:
         seed = config.monte_carlo_config.random_seed
         start = SYNTHETIC_END - pd.DateOffset(years=history_years)
         bars = (SYNTHETIC_END - start) // pd.Timedelta(hours=1)
-        if argument == "synthetic":
-            return SyntheticSource(seed, bars, SYNTHETIC_END)
-        return SyntheticSource(seed, bars, SYNTHETIC_END, NO_EDGE)
-    return CandleFile(Path(argument), max_gap_bars)
-
-
-def read_config(path: str) -> Config:
-    """Read config.json; ConfigError names the file if it is not there."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}") from error
-    return parse_config(text, source=path)
+        return SyntheticSource(seed, bars, SYNTHETIC_END, SYNTHETIC[options.candles])
+    path = Path(options.candles)
+    return CandleFolder(path, max_gap_bars) if path.is_dir() else CandleFile(path, max_gap_bars)
 
 
 def tracking_uri(argument: str | None) -> str:

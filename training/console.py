@@ -23,15 +23,12 @@ from rich.table import Table
 from registry.lifecycle import GateVerdict
 from store.candles import CandleSource
 from strategy.config import Config
-from strategy.errors import FixError, RetryError, TradingSystemError
+from strategy.errors import INTERRUPTED, TradingSystemError, exit_status
 from strategy.windows import Window
 from training.search import Trial
 from training.walk_forward import TrialParameters, WindowResult
 
 console = Console()
-
-EXIT_FIX, EXIT_RETRY, EXIT_HALT, EXIT_INTERRUPTED = 2, 75, 70, 130
-"""2 as argparse does, 75 and 70 as sysexits.h (temporary failure, software), 130 for Ctrl-C."""
 
 
 def run_command(command: Callable[[], int]) -> int:
@@ -40,12 +37,10 @@ def run_command(command: Callable[[], int]) -> int:
         return command()
     except KeyboardInterrupt:
         _complain("interrupted")
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except TradingSystemError as error:
         _complain(str(error))
-        if isinstance(error, FixError):
-            return EXIT_FIX
-        return EXIT_RETRY if isinstance(error, RetryError) else EXIT_HALT
+        return exit_status(error)
 
 
 def _complain(message: str) -> None:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from store.config_file import read_config
 from strategy.config import Config, config_from
 from training.arguments import (
     add_market_arguments,
     add_store_argument,
     candle_source,
-    read_config,
     tracking_uri,
 )
 from training.campaign import CampaignRequest, run_campaign
@@ -52,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _discover(options: argparse.Namespace) -> int:
-    config = _overridden(read_config(options.config), options)
+    config = _overridden(read_config(Path(options.config)), options)
     config.require_market(options.asset, options.timeframe)
     request = CampaignRequest(
         asset=options.asset,
         timeframe=options.timeframe,
         config=config,
-        source=candle_source(options.candles, config),
+        source=candle_source(options, config),
         tracking_uri=tracking_uri(options.tracking_uri),
         jobs=options.jobs,
     )

@@ -251,7 +251,7 @@ def _again(options: argparse.Namespace) -> int:
     client = connect(tracking_uri(options.tracking_uri))
     campaign = find_campaign(client, f"{options.asset}-{options.timeframe}", options.campaign)
     config = _config(client, campaign, options)
-    candles = candle_source(options.candles, config).load(options.asset, options.timeframe)
+    candles = candle_source(options, config).load(options.asset, options.timeframe)
     if digest(candles) != campaign.data.tags["data_digest"]:
         raise DataError(
             f"--candles {options.candles}: not the candles of the campaign "

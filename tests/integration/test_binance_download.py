@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from store.binance import Backoff, BinanceSource, main, missing_spans
+from store.binance import Backoff, BinanceSource, missing_spans
 from store.candles import CandleFolder
+from store.download import main
 from store.synthetic import synthetic_candles
 from strategy.candles import resample
 from strategy.errors import ConfigError, FixError, RetryError
@@ -365,14 +366,14 @@ def test_the_command_names_an_error_and_fails(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     server.faults.append(RESTRICTED)
-    assert main(command(tmp_path), client=server.client, now=lambda: NOW, sleep=patience) == 1
+    assert main(command(tmp_path), client=server.client, now=lambda: NOW, sleep=patience) == 2
     assert "HTTP 451" in capsys.readouterr().err
 
-    assert main(command(tmp_path, "NOPE"), client=server.client, now=lambda: NOW) == 1
+    assert main(command(tmp_path, "NOPE"), client=server.client, now=lambda: NOW) == 2
     assert "asset_timeframes: unknown asset 'NOPE'" in capsys.readouterr().err
 
     config.unlink()
-    assert main(command(tmp_path), client=server.client, now=lambda: NOW) == 1
+    assert main(command(tmp_path), client=server.client, now=lambda: NOW) == 2
     assert "config.json cannot be read" in capsys.readouterr().err
 
 
