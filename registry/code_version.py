@@ -13,7 +13,7 @@ UNKNOWN = "unknown"
 
 
 def git_commit() -> str:
-    """The checkout's commit, from git or, where there is no checkout, GIT_COMMIT; or ``unknown``."""
+    """The checkout's commit, else what GIT_COMMIT says (a container has no git), or ``unknown``."""
     command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -23,6 +23,8 @@ from strategy.errors import RetryError, StoreError, TradingSystemError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+Client = MlflowClient
+"""Tracking and registry of one store; other packages name it from here."""
 PROBE_TIMEOUT_SECONDS = 5.0
 _PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
 

@@ -7,15 +7,14 @@ alone, and one that an interruption has torn is completed where it is.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -37,7 +36,6 @@ from strategy.errors import ConfigError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-T = TypeVar("T")
 Clock = Callable[[], int]
 """Milliseconds since the epoch, UTC."""
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -49,8 +47,6 @@ Series = Mapping[str, Mapping[int, float]]
 
 SERIES_PREFIX = "window/"
 """Metrics by window are grouped under this name in the UI, apart from the summary."""
-MAX_METRICS, MAX_PARAMS, MAX_TAGS = 800, 100, 100
-"""Of one batch; MLflow takes 1000 things in all."""
 DATASET_DIGEST_LENGTH = 36
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _NO_METRICS: Metrics = MappingProxyType({})
@@ -241,7 +237,7 @@ class CampaignTracker:
         series: Series = _NO_SERIES,
         tags: Values = _NOTHING,
     ) -> None:
-        """Add to a run of this campaign, in one batch unless MLflow's limits ask for more.
+        """Add to a run of this campaign, in one batch.
 
         A metric that the run already has at the same step keeps its first value; a parameter
         never changes (StoreError); a tag is overwritten.
@@ -251,15 +247,13 @@ class CampaignTracker:
         for key, values in series.items():
             points |= {(SERIES_PREFIX + key, step): value for step, value in values.items()}
         fresh = {point: value for point, value in points.items() if point not in known.points}
-        batches = itertools.zip_longest(
-            _chunks((_metric(at, value, known) for at, value in fresh.items()), MAX_METRICS),
-            _chunks(itertools.starmap(Param, _texts(params).items()), MAX_PARAMS),
-            _chunks(itertools.starmap(RunTag, _texts(tags).items()), MAX_TAGS),
-            fillvalue=(),
-        )
-        with translated(self._client):
-            for batch in batches:
-                self._client.log_batch(run_id, *batch)
+        with translated(self._client):  # the client splits what is beyond MLflow's limits
+            self._client.log_batch(
+                run_id,
+                metrics=[_metric(at, value, known) for at, value in fresh.items()],
+                params=[Param(key, value) for key, value in _texts(params).items()],
+                tags=[RunTag(key, value) for key, value in _texts(tags).items()],
+            )
         known.points |= fresh.keys()
 
     def log_figure(self, run_id: str, figure: Figure, path: str) -> None:
@@ -342,12 +336,6 @@ def _metric(at: tuple[str, int], value: float, run: _KnownRun) -> Metric:
 
 def _texts(values: Values) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
 
 
 def _dataset_input(candles: CandleSource) -> DatasetInput:

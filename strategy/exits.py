@@ -57,8 +57,8 @@ def volatility_multiplier(
     Shape (n,), dimensionless; NaN where either input is NaN (warm-up), and the lower bound
     in a market that stood still for the whole window (0/0: nothing speaks for a wider stop).
     """
-    still = mean_atr == 0
-    ratio = np.divide(atr, mean_atr, out=np.full_like(atr, rule.min_multiplier), where=~still)
+    unscaled = np.where(np.isnan(atr), np.nan, rule.min_multiplier)
+    ratio = np.divide(atr, mean_atr, out=unscaled, where=mean_atr != 0)
     return np.clip(ratio, rule.min_multiplier, rule.max_multiplier)
 
 
@@ -67,11 +67,6 @@ def stop_distance(
 ) -> NDArray[np.float64]:
     """One R in price units at each bar: ``volatility_multiplier * ATR``; NaN in warm-up."""
     return volatility_multiplier(atr, mean_atr, rule) * atr
-
-
-def initial_stop(side: int, entry_price: float, risk: float) -> float:
-    """Stop of a fresh position, one R against it."""
-    return entry_price - side * risk
 
 
 def step(

@@ -62,8 +62,7 @@ def sqn(r: Floats) -> float:
 
     NaN for fewer than two trades or when all are equal.
     """
-    error = standard_error(r)
-    return expectancy(r) / error if error > 0 else math.nan
+    return expectancy(r) / standard_error(r) if _differ(r) else math.nan
 
 
 def hit_rate(r: Floats) -> float:
@@ -99,8 +98,8 @@ def upper_confidence_bound(r: Floats, confidence: float) -> float:
 
 
 def mean_positive_p_value(values: Floats) -> float:
-    """p-value of the one-sample t-test of mean > 0; NaN for fewer than two values."""
-    if len(values) < 2 or values.std() == 0:
+    """p-value of the one-sample t-test of mean > 0; NaN unless two values differ."""
+    if not _differ(values):
         return math.nan
     return float(stats.ttest_1samp(values, 0.0, alternative="greater").pvalue)
 
@@ -122,10 +121,10 @@ def deflated_sharpe(r: Floats, trial_sharpes: Floats) -> float:
 
     Returns
     -------
-    Probability in [0, 1]; NaN for fewer than two trades or finite trial ratios.
+    Probability in [0, 1]; NaN unless two trades differ and two trial ratios are finite.
     """
     trial_sharpes = trial_sharpes[np.isfinite(trial_sharpes)]
-    if len(r) < 3 or len(trial_sharpes) < 2 or r.std() == 0:
+    if not _differ(r) or len(trial_sharpes) < 2:
         return math.nan
     n = len(trial_sharpes)
     spread = float(trial_sharpes.std(ddof=1))
@@ -136,8 +135,14 @@ def deflated_sharpe(r: Floats, trial_sharpes: Floats) -> float:
     sharpe = float(r.mean() / r.std(ddof=1))
     skewness = float(stats.skew(r))
     kurtosis = float(stats.kurtosis(r, fisher=False))
-    variance = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
+    # At least (1 - skewness * sharpe / 2)**2, since kurtosis >= 1 + skewness**2.
+    variance = max(1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2, 1e-12)
     return float(stats.norm.cdf((sharpe - benchmark) * math.sqrt(len(r) - 1) / math.sqrt(variance)))
+
+
+def _differ(values: Floats) -> bool:
+    """Whether there is a spread at all; a rounded mean can give equal values a false one."""
+    return len(values) > 1 and float(np.ptp(values)) > 0
 
 
 def probability_of_overfitting(counts: Floats, sums: Floats, squares: Floats) -> float:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from strategy import exits
 from strategy.candles import open_times, timeframe_delta
 from strategy.costs import Charges
+from strategy.errors import DataError
 from strategy.exits import ExitReason
 from strategy.jit import compiled
 
@@ -73,7 +74,12 @@ class InterventionKind(IntEnum):
 
 
 class Intervention(NamedTuple):
-    """Something that happened to the strategy from outside, at any moment of a bar."""
+    """Something that happened to the strategy from outside, at any moment of a bar.
+
+    BREAK_EVEN and CLOSE are recorded when they acted on a position that was open then: what
+    they did stands, even if the bar's extreme says that a stop could have been hit before.
+    Those of one and the same moment keep the order of their list.
+    """
 
     time: pd.Timestamp
     """UTC."""
@@ -141,8 +147,15 @@ def simulate(
     Returns
     -------
     Structured array of :data:`TRADE`, in order of time.
+
+    Raises
+    ------
+    DataError
+        If arrays differ in length, ``[start, end)`` does not lie within them, or an
+        intervention lacks its time zone or the price that its kind needs.
     """
     end = len(bars.time) if end is None else end
+    _check(bars, start, end, len(signals), len(stop_distance), len(charges.at_open))
     blocked, events = _lay_on_bars(interventions, bars.time, timeframe)
     market = _market(bars, stop_distance, charges)
     trades: NDArray[np.void] = _simulate(
@@ -171,6 +184,7 @@ def outcomes(
     r
         Same shape, net R-multiples; NaN where no trade can be decided.
     """
+    _check(bars, start, end, len(stop_distance), len(charges.at_open))
     table_exit = np.full((end - start, 2), -1, dtype=np.int64)
     table_r = np.full((end - start, 2), math.nan)
     _outcomes(_market(bars, stop_distance, charges), _NO_EVENTS, start, end, table_exit, table_r)
@@ -199,6 +213,26 @@ _NO_EVENTS = _Events(
 )
 
 
+def _check(bars: Bars, start: int, end: int, *lengths: int) -> None:
+    """Compiled loops do not check their bounds: they would trade on what lies in memory."""
+    n = len(bars.time)
+    if any(length != n for length in lengths):
+        raise DataError(f"{n} bars, but other inputs have {sorted(set(lengths))}: align them")
+    if not 0 <= start <= end <= n:
+        raise DataError(f"bars [{start}, {end}) do not lie within the {n} that are given")
+
+
+def _check_intervention(intervention: Intervention) -> None:
+    if intervention.time.tz is None:
+        raise DataError(f"{intervention.kind.name} at {intervention.time} has no zone; give UTC")
+    priced = intervention.kind in (InterventionKind.BREAK_EVEN, InterventionKind.CLOSE)
+    if priced and not intervention.price > 0:
+        raise DataError(
+            f"{intervention.kind.name} at {intervention.time} needs the market price of that "
+            f"moment (got {intervention.price})"
+        )
+
+
 def _market(bars: Bars, stop_distance: Floats, charges: Charges) -> _Market:
     return _Market(
         bars.open, bars.high, bars.low, bars.close, stop_distance,
@@ -211,10 +245,12 @@ def _lay_on_bars(
 ) -> tuple[NDArray[np.bool_], _Events]:
     """Which bars' entries are blocked, and what happens to a position open in which bar."""
     blocked = np.zeros(len(open_times), dtype=np.bool_)
+    for intervention in interventions:
+        _check_intervention(intervention)
     ordered = sorted(interventions, key=lambda intervention: intervention.time)
     if not ordered:
         return blocked, _NO_EVENTS
-    times = pd.DatetimeIndex([each.time for each in ordered]).as_unit("ns").asi8
+    times = np.array([each.time.tz_convert("UTC").as_unit("ns").value for each in ordered])
     kinds = np.array([int(each.kind) for each in ordered])
     prices = np.array([each.price for each in ordered])
 
@@ -260,12 +296,14 @@ def _hold(
         open_price = market.open[bar]
         if bar > entry_bar:
             funding += market.at_open[bar, column] * open_price
+        leaves_at_open = False
         forced_stop = math.nan
         forced_close = math.nan
         while event < len(events.bar) and events.bar[event] <= bar:
             if math.isnan(forced_close):
                 if events.is_close[event]:
                     forced_close = events.price[event]
+                    leaves_at_open = events.phase[event] < 1
                 elif side * (events.price[event] - entry_price) > 0:
                     forced_stop = entry_price
                 if events.phase[event] < 0:  # in the gap before this bar: ahead of its open
@@ -281,12 +319,11 @@ def _hold(
                 open_price, market.high[bar], market.low[bar], market.close[bar],
                 market.stop_distance[bar], forced_stop, forced_close,
             )  # fmt: skip
+        if not leaves_at_open and exit_price != open_price:
+            funding += market.inside[bar, column] * open_price
         if reason != exits.OPEN:
             exit_bar = bar
-            if exit_price != open_price:
-                funding += market.inside[bar, column] * open_price
             break
-        funding += market.inside[bar, column] * open_price
     if reason == exits.OPEN:
         exit_price = market.close[exit_bar]
         reason = exits.WINDOW_END

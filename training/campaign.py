@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pandas as pd
-from mlflow import MlflowClient
 
 from registry import tracking
 from registry.bundle import StrategyBundle
 from registry.code_version import code_digest, git_commit
-from registry.connection import connect, ensure_experiment, ensure_store
+from registry.connection import Client, connect, ensure_experiment, ensure_store
 from registry.lifecycle import GateVerdict, Lifecycle, Stage
 from registry.registration import register, registered_version
 from registry.runs import read_json
@@ -21,6 +20,7 @@ from registry.tracking import CampaignTracker, open_campaign
 from store.candles import CandleSource
 from strategy.candles import digest, find_gaps
 from strategy.config import Config, Section
+from strategy.errors import TradingSystemError
 from strategy.features import FEATURE_NAMES
 from strategy.windows import Window, newest_training_span
 from training.arguments import artifact_root, epoch_ms
@@ -110,7 +110,7 @@ def run_campaign(request: CampaignRequest) -> tuple[GateVerdict, ...]:
 
 
 def _run(
-    client: MlflowClient,
+    client: Client,
     request: CampaignRequest,
     market: PreparedMarket,
     windows: Sequence[Window],
@@ -147,7 +147,7 @@ def _run(
 
 
 def _close(
-    client: MlflowClient,
+    client: Client,
     request: CampaignRequest,
     tracker: CampaignTracker,
     gates: Sequence[GateVerdict],
@@ -157,7 +157,7 @@ def _close(
 
 
 def _open(
-    client: MlflowClient, request: CampaignRequest, identity: Identity, candles: pd.DataFrame
+    client: Client, request: CampaignRequest, identity: Identity, candles: pd.DataFrame
 ) -> CampaignTracker:
     source, config = request.source, request.config
     experiment = ensure_experiment(client, request.model_name, artifact_root(request.tracking_uri))
@@ -273,7 +273,7 @@ def _search(
 
 
 def _register(
-    client: MlflowClient,
+    client: Client,
     request: CampaignRequest,
     market: PreparedMarket,
     identity: Identity,
@@ -325,7 +325,7 @@ def _register(
         )
 
 
-def _stored_gates(client: MlflowClient, tracker: CampaignTracker) -> tuple[GateVerdict, ...]:
+def _stored_gates(client: Client, tracker: CampaignTracker) -> tuple[GateVerdict, ...]:
     return tuple(GateVerdict(**gate) for gate in read_json(client, tracker.run_id, GATES))
 
 
@@ -334,11 +334,13 @@ def _ended(tracker: CampaignTracker) -> Iterator[None]:
     """Never leave a campaign RUNNING in MLflow that no process works on."""
     try:
         yield
-    except KeyboardInterrupt:
-        tracker.finish("KILLED", "interrupted; the same command goes on in the same runs")
-        raise
     except BaseException as error:
-        tracker.finish("FAILED", f"{type(error).__name__}: {error}")
+        stopped = isinstance(error, KeyboardInterrupt)
+        reason = "interrupted" if stopped else f"{type(error).__name__}: {error}"
+        try:
+            tracker.finish("KILLED" if stopped else "FAILED", reason)
+        except TradingSystemError as second:  # the store is often what failed in the first place
+            error.add_note(f"and its run {tracker.run_id} is still marked as running: {second}")
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ console = Console()
 
 def run_command(command: Callable[[], int]) -> int:
     """Run a command; an error on purpose becomes one message and an exit code."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # its progress is not the user's
     try:
         return command()
     except KeyboardInterrupt:

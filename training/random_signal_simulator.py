@@ -21,13 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from mlflow import MlflowClient
-from mlflow.entities import Run
 from numpy.typing import NDArray
 
-from registry.connection import connect
+from registry.connection import Client, connect
 from registry.lifecycle import GateVerdict
-from registry.runs import find_campaign, read_json, read_table
+from registry.runs import Run, find_campaign, read_json, read_table
 from registry.tracking import CampaignTracker
 from strategy.candles import digest
 from strategy.config import Config, MonteCarlo, config_from
@@ -284,7 +282,7 @@ def _again(options: argparse.Namespace) -> int:
     return 0
 
 
-def _config(client: MlflowClient, campaign: Run, options: argparse.Namespace) -> Config:
+def _config(client: Client, campaign: Run, options: argparse.Namespace) -> Config:
     """The campaign's own config, with the simulations that were asked for."""
     document = read_json(client, campaign.info.run_id, "config.json")
     if options.simulations is not None:

@@ -43,7 +43,7 @@ import mlflow, pandas as pd
 
 warnings.simplefilter("ignore")
 uri, model_uri, candles_file, root = sys.argv[1:]
-assert not any(path.startswith(root) for path in sys.path)
+assert root not in sys.path
 mlflow.set_tracking_uri(uri)
 model = mlflow.pyfunc.load_model(model_uri)
 candles = pd.read_csv(candles_file, parse_dates=["timestamp"])

@@ -213,7 +213,7 @@ def test_a_campaign_torn_at_its_birth_gets_its_dataset_when_it_is_resumed(
     assert run.data.params == {"seed": "42"}
 
 
-def test_batches_beyond_mlflows_limits_are_split(client: MlflowClient, open_it: Any) -> None:
+def test_a_batch_beyond_mlflows_limits_arrives_whole(client: MlflowClient, open_it: Any) -> None:
     tracker = open_it()
     tracker.log(
         tracker.run_id,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from strategy.config import Costs
 from strategy.costs import Charges, charges_on
-from strategy.exits import OPEN, ExitReason, initial_stop, step
+from strategy.exits import OPEN, ExitReason, step
 from strategy.simulate import Bars, Intervention, InterventionKind, outcomes, simulate
 from strategy.target import labels
 
@@ -95,7 +95,7 @@ def windows_of(market: Market) -> st.SearchStrategy[tuple[int, int]]:
 def test_a_stop_never_loosens(market: Market, side: int, forced: set[int]):
     bars = market.bars
     entry, risk = bars.open[0], 3.0
-    stop, trailing = initial_stop(side, entry, risk), False
+    stop, trailing = entry - side * risk, False
     for bar in range(len(market.index)):
         prices = (bars.open[bar], bars.high[bar], bars.low[bar], bars.close[bar])
         favourable = bars.high[bar] if side > 0 else bars.low[bar]
@@ -204,7 +204,7 @@ def test_carrying_positions_bar_by_bar_makes_the_same_trades(market: Market):
             side, risk = int(market.signals[bar - 1]), market.stop_distance[bar - 1]
             if side and risk > 0:
                 entry = bars.open[bar]
-                position = (bar, side, entry, risk, initial_stop(side, entry, risk), False)
+                position = (bar, side, entry, risk, entry - side * risk, False)
         if position is None:
             continue
         entry_bar, side, entry, risk, stop, trailing = position

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from strategy.config import BreakEven
-from strategy.exits import ExitReason, initial_stop, step, stop_distance, volatility_multiplier
+from strategy.exits import ExitReason, step, stop_distance, volatility_multiplier
 
 NAN = math.nan
 RULE = BreakEven(min_multiplier=1.0, max_multiplier=1.5, historical_atr_window=252)
@@ -74,11 +74,6 @@ def test_the_inputs_of_the_stop_distance_are_left_alone():
     stop_distance(atr, mean_atr, RULE)
     np.testing.assert_array_equal(atr, [1.0, 2.0])
     np.testing.assert_array_equal(mean_atr, [0.0, 1.0])
-
-
-def test_the_initial_stop_lies_one_r_against_the_position():
-    assert initial_stop(1, 100.0, 5.0) == 95.0
-    assert initial_stop(-1, 100.0, 5.0) == 105.0
 
 
 # --- stop in force ---------------------------------------------------------------------------

@@ -343,7 +343,6 @@ def test_a_close_does_not_prevent_entries():
     assert entry_bars(at("00:30", CLOSE, 100), at("01:00", CLOSE, 100)) == [1]
 
 
-@pytest.mark.xfail(reason="a price left out is NaN, and NaN silently does nothing", strict=True)
 @pytest.mark.parametrize("kind", [BREAK_EVEN, CLOSE])
 def test_a_close_or_break_even_without_a_price_is_an_error(kind: InterventionKind):
     with pytest.raises((TradingSystemError, ValueError), match="price"):

@@ -70,7 +70,6 @@ def test_sqn_of_equal_trades_is_unknown(equal: float):
     assert math.isnan(sqn(np.full(4, equal)))
 
 
-@pytest.mark.xfail(reason="the mean of equal doubles may differ from them by an ulp", strict=True)
 def test_sqn_of_equal_trades_is_unknown_even_if_their_mean_is_rounded():
     assert math.isnan(sqn(np.full(3, 0.1)))
 
