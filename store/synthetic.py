@@ -22,7 +22,6 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from strategy.candles import candle_frame, resample, timeframe_delta
 
@@ -159,6 +158,8 @@ def bridge_extremes(
 
 def _volatility(rng: np.random.Generator, bars: int) -> Floats:
     """Shape (bars,): hourly volatility, whose logarithm is a stationary AR(1)."""
+    from scipy.signal import lfilter  # a second to import, and only generating needs it
+
     shocks = rng.standard_normal(bars)
     shocks[1:] *= np.sqrt(1 - _VOLATILITY_MEMORY**2)
     level: Floats = lfilter([1.0], [1.0, -_VOLATILITY_MEMORY], shocks)

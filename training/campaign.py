@@ -38,7 +38,7 @@ from training.preflight import preflight, preflight_table
 from training.publication import GATES, candidate_description, publish
 from training.random_signal_simulator import publish_monte_carlo
 from training.scheduler import evaluate_in_worker, worker_pool
-from training.search import Trial
+from training.trial import Trial
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
 UNITS_PER_JOB = 2

@@ -10,7 +10,8 @@ import numpy as np
 from registry.tracking import CampaignTracker
 from strategy.performance import summary
 from strategy.windows import Window
-from training.search import Trial, coverage_size
+from training.search import coverage_size
+from training.trial import Trial
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
 CHARTED = ("expectancy", "sqn", "trades", "hit_rate", "total_r", "log_loss")

@@ -17,7 +17,8 @@ from strategy.features import CATALOGUE, FEATURE_NAMES
 from strategy.simulate import trades_frame
 from training.explain import Explanation, explain
 from training.random_signal_simulator import Simulation, monte_carlo, monte_carlo_gates
-from training.search import Trial, overfitting, rank, trial_sharpes
+from training.search import overfitting, rank, trial_sharpes
+from training.trial import Trial
 from training.walk_forward import PreparedMarket, WindowResult
 
 

@@ -26,7 +26,7 @@ from store.candles import CandleSource
 from strategy.config import Config
 from strategy.errors import INTERRUPTED, TradingSystemError, exit_status
 from strategy.windows import Window
-from training.search import Trial
+from training.trial import Trial
 from training.walk_forward import TrialParameters, WindowResult
 
 console = Console()

@@ -11,7 +11,8 @@ from strategy.config import Config, Selection
 from strategy.errors import ConfigError
 from strategy.windows import Window
 from training.scheduler import Evaluate, walk
-from training.search import Trial, coverage, next_generation
+from training.search import coverage, next_generation
+from training.trial import Trial
 from training.walk_forward import TrialParameters, WindowResult
 
 

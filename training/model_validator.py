@@ -9,6 +9,9 @@ registered model ``BTCUSDT-1h`` in ``Staging``. A campaign that promotes nothing
 it ends successfully and says why.
 """
 
+# Imports that take seconds stand inside the functions: every worker process imports this
+# module again, because it is their parent's main one, and needs none of them.
+
 from __future__ import annotations
 
 import argparse
@@ -18,18 +21,13 @@ from pathlib import Path
 
 from store.config_file import read_config
 from strategy.config import Config, config_from
-from training.arguments import (
-    add_market_arguments,
-    add_store_argument,
-    candle_source,
-    tracking_uri,
-)
-from training.campaign import CampaignRequest, run_campaign
-from training.console import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and run the campaign; returns the exit code."""
+    """Parse the command line and run the campaign; returns the exit status."""
+    from training.arguments import add_market_arguments, add_store_argument
+    from training.console import run_command
+
     parser = argparse.ArgumentParser(
         prog="python -m training.model_validator", description=__doc__.split("\n")[0]
     )
@@ -53,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _discover(options: argparse.Namespace) -> int:
+    from training.arguments import candle_source, tracking_uri
+    from training.campaign import CampaignRequest, run_campaign
+
     config = _overridden(read_config(Path(options.config)), options)
     config.require_market(options.asset, options.timeframe)
     request = CampaignRequest(

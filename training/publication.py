@@ -20,7 +20,8 @@ from training.campaign_log import figures, trial_metrics
 from training.candidate import Candidate
 from training.explain import against_theory, ranking, summary_figure, to_bytes, top_share
 from training.random_signal_simulator import monte_carlo_figures
-from training.search import Trial, hyperparameter_importance
+from training.search import hyperparameter_importance
+from training.trial import Trial
 from training.walk_forward import PreparedMarket
 
 CONFIG, CANDIDATE, GATES, TRIALS, TRADES = (

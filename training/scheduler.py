@@ -20,7 +20,7 @@ import pandas as pd
 
 from strategy.config import Config, Pruning
 from strategy.windows import Window
-from training.search import Trial, is_hopeless
+from training.trial import Trial, is_hopeless
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
 _market: PreparedMarket

@@ -1,4 +1,4 @@
-"""Which trials to walk, which to prune, how to rank them.
+"""Which trials to walk, and how to rank them.
 
 Coverage walks indicator combinations in a seeded order under one set of hyperparameters,
 so that they are compared on equal terms. Refinement asks Optuna's TPE for generations of
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,31 +18,11 @@ import optuna
 from numpy.typing import NDArray
 
 from strategy import performance
-from strategy.config import Config, IndicatorParameters, LightGBMParameters, Pruning
-from training.walk_forward import TrialParameters, WindowResult
+from strategy.config import Config, IndicatorParameters, LightGBMParameters
+from training.trial import Trial
+from training.walk_forward import TrialParameters
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One walked trial: its parameters and the results of its ranking windows, in order."""
-
-    number: int
-    """From 0: coverage first, then refinement."""
-    parameters: TrialParameters
-    results: tuple[WindowResult, ...]
-    pruned: bool
-    r: NDArray[np.float64] = field(init=False)
-    """Net R of all trades pooled over the windows, in order of time."""
-
-    def __post_init__(self) -> None:
-        pooled = [result.r for result in self.results]
-        object.__setattr__(self, "r", np.concatenate(pooled) if pooled else np.empty(0))
-
-    @property
-    def sqn(self) -> float:
-        return performance.sqn(self.r)
 
 
 def coverage_size(config: Config) -> int:
@@ -58,19 +37,6 @@ def coverage(config: Config) -> list[TrialParameters]:
     rng = np.random.default_rng(config.monte_carlo_config.random_seed)
     order = rng.permutation(len(combinations))[: coverage_size(config)]
     return [TrialParameters(combinations[i], config.search.coverage_hyperparameters) for i in order]
-
-
-def is_hopeless(results: Sequence[WindowResult], pruning: Pruning) -> bool:
-    """Whether a trial's own record rules it out.
-
-    True when, after ``min_windows``, the one-sided upper confidence bound of the pooled
-    expectancy lies below zero. Only this trial's windows count, so the verdict does not
-    depend on what other processes have finished.
-    """
-    if not pruning.enabled or len(results) < pruning.min_windows:
-        return False
-    pooled = np.concatenate([result.r for result in results])
-    return performance.upper_confidence_bound(pooled, pruning.confidence) < 0
 
 
 def next_generation(

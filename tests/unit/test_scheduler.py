@@ -15,7 +15,7 @@ from strategy.config import IndicatorParameters, LightGBMParameters, Pruning
 from strategy.simulate import TRADE
 from strategy.windows import Window
 from training.scheduler import walk
-from training.search import Trial
+from training.trial import Trial
 from training.walk_forward import TrialParameters, WindowResult
 
 MODEL = LightGBMParameters(learning_rate=0.05, num_leaves=20, min_data_in_leaf=50, n_estimators=100)

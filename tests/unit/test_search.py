@@ -14,15 +14,14 @@ from strategy.config import Config, IndicatorParameters, LightGBMParameters, Pru
 from strategy.errors import ConfigError
 from strategy.simulate import TRADE
 from training.search import (
-    Trial,
     coverage,
     coverage_size,
     hyperparameter_importance,
-    is_hopeless,
     next_generation,
     overfitting,
     rank,
 )
+from training.trial import Trial, is_hopeless
 from training.walk_forward import TrialParameters, WindowResult
 
 CONFIG = Path(__file__).parents[2] / "config.json"
