@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Client = MlflowClient
 """Tracking and registry of one store; other packages name it from here."""
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens the experiment in the UI's view of training runs, not in that of language models."""
 PROBE_TIMEOUT_SECONDS = 5.0
 _PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
 
@@ -102,7 +104,9 @@ def ensure_experiment(client: MlflowClient, name: str, artifact_root: Path) -> s
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return str(client.create_experiment(name, artifact_location=location))
+                return str(
+                    client.create_experiment(name, artifact_location=location, tags=_KIND)
+                )
             except MlflowException as error:
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:  # and not that another process was faster

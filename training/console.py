@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Self
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -51,9 +51,11 @@ def _complain(message: str) -> None:
 
 def gate_table(title: str, gates: Sequence[GateVerdict]) -> Table:
     """Gates with their figures beside their thresholds."""
-    table = Table(title=title, title_justify="left")
-    for heading in ("gate", "figure", "threshold", "verdict", "what it is"):
-        table.add_column(heading, justify="right" if heading in ("figure", "threshold") else "left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("gate", "figure", "threshold", "verdict"):
+        right = heading in ("figure", "threshold")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    table.add_column("what it is")
     for gate in gates:
         table.add_row(
             gate.name,
@@ -76,13 +78,12 @@ class SearchProgress:
         self._best: Trial | None = None
         self._pruned = 0
         self._progress = Progress(
-            TextColumn("[bold]walk-forward[/]"),
-            BarColumn(),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("windows · {task.fields[best]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("windows · {task.fields[best]} ·"),
             TimeRemainingColumn(),
+            TextColumn("left"),
+            expand=True,
             console=console,
         )
         self._task = self._progress.add_task("search", total=trials * windows, best="no trial yet")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from rich import box
 from rich.table import Table
 
 from strategy.candles import resample, timeframe_delta
@@ -135,6 +136,10 @@ def preflight_table(result: Preflight, config: Config) -> Table:
     rule = config.monte_carlo_config
     table = Table(
         title="Preflight: random entries under the exits and costs of config.json",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption_justify="left",
         caption=(
             f"The Monte Carlo gate asks for more than {rule.confidence_level:.0%} positive "
             f"simulations and a mean above 0 with p < {rule.p_value_threshold:g}. "

@@ -27,6 +27,8 @@ from training.walk_forward import PreparedMarket
 CONFIG, CANDIDATE, GATES, TRIALS, TRADES = (
     "config.json", "candidate.json", "gates.json", "trials.csv", "trades.csv",
 )  # fmt: skip
+DESCRIPTION = "mlflow.note.content"
+"""Tag that the UI shows on top of a run, as Markdown."""
 
 
 def publish(
@@ -52,7 +54,10 @@ def publish(
     tracker.log(
         tracker.run_id,
         metrics=campaign_metrics(trials, candidate),
-        tags={f"gate.{gate.name}": gate.text for gate in candidate.gates},
+        tags={
+            DESCRIPTION: candidate_description(candidate, subtitle),
+            **{f"gate.{gate.name}": gate.text for gate in candidate.gates},
+        },
     )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
