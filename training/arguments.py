@@ -75,7 +75,6 @@ def epoch_ms() -> int:
     return time.time_ns() // 1_000_000  # noqa: TID251 - the edge
 
 
-def artifact_root(uri: str) -> Path | None:
-    """Folder for the files of an embedded store's runs, beside it; a server has its own."""
-    database = uri.removeprefix("sqlite:///")
-    return None if database == uri else Path(database).parent / "artifacts"
+def artifact_root(uri: str) -> Path:
+    """Folder for the files of an embedded store's runs: beside its database."""
+    return Path(uri.removeprefix("sqlite:///")).parent / "artifacts"

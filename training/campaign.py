@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
 from registry import tracking
-from registry.bundle import StrategyBundle
-from registry.code_version import code_digest, git_commit
 from registry.connection import Client, connect, ensure_experiment, ensure_store
-from registry.lifecycle import GateVerdict, Lifecycle, Stage
-from registry.registration import register, registered_version
+from registry.lifecycle import GateVerdict
+from registry.registration import registered_version
 from registry.runs import read_json
 from registry.tracking import CampaignTracker, open_campaign
-from store.candles import CandleSource
-from strategy.candles import digest, find_gaps
-from strategy.config import Config, Section
+from strategy.candles import find_gaps
+from strategy.config import Section
 from strategy.errors import TradingSystemError
-from strategy.features import FEATURE_NAMES
-from strategy.windows import Window, newest_training_span
+from strategy.windows import Window
 from training.arguments import artifact_root, epoch_ms
 from training.campaign_log import CampaignLog
 from training.candidate import Candidate, judge, leading_trial, trades_table
@@ -33,48 +28,17 @@ from training.console import (
     show_header,
 )
 from training.discovery import Workforce, confirm, discover, split_windows
-from training.explain import against_theory, ranking, top_share
 from training.preflight import preflight, preflight_table
-from training.publication import GATES, candidate_description, publish
+from training.promotion import register_winner
+from training.publication import GATES, publish
 from training.random_signal_simulator import publish_monte_carlo
+from training.request import CampaignRequest, Identity, run_tags
 from training.scheduler import evaluate_in_worker, worker_pool
 from training.trial import Trial
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
 UNITS_PER_JOB = 2
 """In flight at a time: one evaluated, one waiting, so that no process idles between them."""
-EXAMPLE_BARS = 5
-
-
-@dataclass(frozen=True)
-class CampaignRequest:
-    """What is asked for."""
-
-    asset: str
-    timeframe: str
-    config: Config
-    source: CandleSource
-    tracking_uri: str
-    jobs: int
-
-    @property
-    def model_name(self) -> str:
-        """The registered model; also the name of the experiment."""
-        return f"{self.asset}-{self.timeframe}"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What makes two campaigns the same one."""
-
-    config_digest: str
-    data_digest: str
-    code_digest: str
-
-    def campaign_id(self, model_name: str) -> str:
-        """Equal for equal config, candles and code; its runs in MLflow are shared."""
-        text = "\n".join((model_name, self.config_digest, self.data_digest, self.code_digest))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def run_campaign(request: CampaignRequest) -> tuple[GateVerdict, ...]:
@@ -96,7 +60,7 @@ def run_campaign(request: CampaignRequest) -> tuple[GateVerdict, ...]:
     candles = request.source.load(request.asset, request.timeframe)
     market = PreparedMarket(candles, request.timeframe, config)
     windows, hidden = split_windows(market.windows, config.selection)
-    identity = Identity(config.digest, digest(candles), code_digest())
+    identity = Identity.of(config, candles)
     tracker = _open(client, request, identity, candles)
     show_header(request.model_name, request.source, candles, market.windows, config)
     console.print(_gaps_line(candles, request.timeframe))
@@ -120,9 +84,9 @@ def _run(
 ) -> tuple[GateVerdict, ...]:
     if not _preflight(market, tracker):
         return ()
-    log = CampaignLog(tracker, market, _tags(request, identity))
+    log = CampaignLog(tracker, market, run_tags(request, identity))
     trials, candidate = _search(request, market, windows, hidden, log)
-    subtitle = _subtitle(request)
+    subtitle = request.subtitle
     trades = trades_table(market, candidate.results)
     publish(
         tracker,
@@ -137,7 +101,7 @@ def _run(
         tracker, "campaign", candidate.simulation, trades, market.config, subtitle=subtitle
     )
     if candidate.eligible:
-        _register(client, request, market, identity, tracker, candidate)
+        register_winner(client, request, market, identity, tracker, candidate)
     failed = [gate.name for gate in candidate.gates if not gate.passed]
     reason = f"failed: {', '.join(failed)}" if failed else "all gates passed"
     tracker.log(tracker.run_id, tags={"verdict": "rejected" if failed else "promoted"})
@@ -163,7 +127,7 @@ def _open(
     experiment = ensure_experiment(client, request.model_name, artifact_root(request.tracking_uri))
     campaign_id = identity.campaign_id(request.model_name)
     label = "synthetic " if source.synthetic else ""
-    kind = "synthetic" if source.synthetic else "local"
+    market: Literal["synthetic", "local"] = "synthetic" if source.synthetic else "local"
     return open_campaign(
         client,
         experiment,
@@ -177,32 +141,14 @@ def _open(
             **_prefixed("walk_forward", config.walk_forward_config),
         },
         tags={
-            **_tags(request, identity),
+            **run_tags(request, identity),
             "first_candle": f"{candles.index[0]:%Y-%m-%dT%H:%MZ}",
             "last_candle": f"{candles.index[-1]:%Y-%m-%dT%H:%MZ}",
             "gaps": len(find_gaps(candles, request.timeframe)),
         },
-        candles=tracking.CandleSource(source.name, identity.data_digest, source.name, kind),
+        candles=tracking.CandleSource(source.name, identity.data_digest, source.name, market),
         clock=epoch_ms,
     )
-
-
-def _tags(request: CampaignRequest, identity: Identity) -> dict[str, str]:
-    return {
-        "asset": request.asset,
-        "timeframe": request.timeframe,
-        "candles": request.source.name,
-        "synthetic": str(request.source.synthetic).lower(),
-        "config_digest": identity.config_digest,
-        "data_digest": identity.data_digest,
-        "code_digest": identity.code_digest,
-        "git_commit": git_commit(),
-    }
-
-
-def _subtitle(request: CampaignRequest) -> str:
-    market = "SYNTHETIC MARKET, " if request.source.synthetic else ""
-    return f"{request.asset} {request.timeframe} · {market}{request.source.name}"
 
 
 def _gaps_line(candles: pd.DataFrame, timeframe: str) -> str:
@@ -270,59 +216,6 @@ def _search(
         confirmation = confirm(leader, hidden, workforce, log) if eligible else ()
     with console.status("judging the leading trial: Monte Carlo, SHAP, overfitting"):
         return trials, judge(market, trials, leader, eligible, confirmation)
-
-
-def _register(
-    client: Client,
-    request: CampaignRequest,
-    market: PreparedMarket,
-    identity: Identity,
-    tracker: CampaignTracker,
-    candidate: Candidate,
-) -> None:
-    """Register the winner, trained on the newest full window; into Staging if it passed."""
-    config, parameters = market.config, candidate.trial.parameters
-    start, end = newest_training_span(market.index, market.timeframe, config.walk_forward_config)
-    ranked = ranking(candidate.explanation)
-    bundle = StrategyBundle(
-        strategy_id=f"{request.model_name}-{tracker.campaign_id}",
-        asset=request.asset,
-        timeframe=request.timeframe,
-        indicators=parameters.indicators,
-        hyperparameters=parameters.model,
-        max_bin=config.model_hyperparameters.max_bin,
-        seed=config.monte_carlo_config.random_seed,
-        break_even=config.break_even,
-        feature_names=FEATURE_NAMES,
-        training_start=market.index[start],
-        training_end=market.close_time(end - 1),
-        config_digest=identity.config_digest,
-        data_digest=identity.data_digest,
-        code_version=identity.code_digest,
-        booster_text=market.fit(parameters, start, end).model_to_string(),
-        metadata={
-            "shap_top10_share": top_share(ranked),
-            "against_theory": against_theory(ranked),
-            "synthetic": request.source.synthetic,
-        },
-    )
-    version = register(
-        client,
-        tracker.run_id,
-        bundle,
-        model_name=request.model_name,
-        input_example=market.candles.tail(EXAMPLE_BARS),
-        description=candidate_description(candidate, _subtitle(request)),
-        tags={
-            "synthetic": str(request.source.synthetic).lower(),
-            "campaign_id": tracker.campaign_id,
-            **{f"gate.{gate.name}": gate.text for gate in candidate.gates},
-        },
-    )
-    if candidate.passed:
-        Lifecycle(client, request.model_name, epoch_ms).move(
-            version, Stage.STAGING, who="model_validator", why="all gates of the campaign passed"
-        )
 
 
 def _stored_gates(client: Client, tracker: CampaignTracker) -> tuple[GateVerdict, ...]:

@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _discover(options: argparse.Namespace) -> int:
     from training.arguments import candle_source, tracking_uri
-    from training.campaign import CampaignRequest, run_campaign
+    from training.campaign import run_campaign
+    from training.request import CampaignRequest
 
     config = _overridden(read_config(Path(options.config)), options)
     config.require_market(options.asset, options.timeframe)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from registry.lifecycle import verdict_tags
 from registry.tracking import CampaignTracker
 from strategy.config import Config
 from training import report
@@ -56,7 +57,7 @@ def publish(
         metrics=campaign_metrics(trials, candidate),
         tags={
             DESCRIPTION: candidate_description(candidate, subtitle),
-            **{f"gate.{gate.name}": gate.text for gate in candidate.gates},
+            **verdict_tags(candidate.gates),
         },
     )
     with tempfile.TemporaryDirectory() as folder:

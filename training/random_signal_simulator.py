@@ -69,7 +69,7 @@ class Simulation(NamedTuple):
     @property
     def fan(self) -> NDArray[np.float64]:
         """Quantiles of the equity in R, shape (EQUITY_POINTS, len(QUANTILES))."""
-        return np.quantile(self.entries.equity, QUANTILES, axis=0).T
+        return np.quantile(self.entries.equity.astype(np.float64), QUANTILES, axis=0).T
 
 
 def monte_carlo(
