@@ -104,9 +104,7 @@ def ensure_experiment(client: MlflowClient, name: str, artifact_root: Path) -> s
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return str(
-                    client.create_experiment(name, artifact_location=location, tags=_KIND)
-                )
+                return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
             except MlflowException as error:
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:  # and not that another process was faster

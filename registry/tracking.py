@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
@@ -32,9 +31,6 @@ from registry.runs import (
     search,
 )
 from strategy.errors import ConfigError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Clock = Callable[[], int]
 """Milliseconds since the epoch, UTC."""
@@ -256,26 +252,10 @@ class CampaignTracker:
             )
         known.points |= fresh.keys()
 
-    def log_figure(self, run_id: str, figure: Figure, path: str) -> None:
-        """Save a matplotlib figure with a run; ``path`` ends in .png or .svg."""
-        with translated(self._client):
-            self._client.log_figure(run_id, figure, path)
-
-    def log_text(self, run_id: str, text: str, path: str) -> None:
-        """Save a text with a run, for example a report in Markdown."""
-        with translated(self._client):
-            self._client.log_text(run_id, text, path)
-
-    def log_json(self, run_id: str, document: object, path: str) -> None:
-        """Save a JSON document with a run; read back by :func:`registry.runs.read_json`."""
-        self.log_text(run_id, json.dumps(document, indent=2), path)
-
-    def log_table(self, run_id: str, table: pd.DataFrame, path: str) -> None:
-        """Save a table as CSV (without its index), which the UI shows as a table."""
-        self.log_text(run_id, table.to_csv(index=False), path)
-
     def log_folder(self, run_id: str, folder: Path) -> None:
-        """Save all files of a folder with a run, under their own names."""
+        """Save all files of a folder with a run, under their own names (:mod:`registry.runs`
+        reads them back).
+        """
         with translated(self._client):
             self._client.log_artifacts(run_id, str(folder))
 

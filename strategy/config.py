@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from strategy.config_errors import describe
 from strategy.errors import ConfigError
 
 Timeframe = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
@@ -366,58 +367,9 @@ def config_from(document: Any, *, source: str = "config.json") -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        problems = "\n".join(f"  {_describe(detail)}" for detail in error.errors())
+        schema = json_schema()
+        problems = "\n".join(f"  {describe(detail, schema)}" for detail in error.errors())
         raise ConfigError(f"{source}: {error.error_count()} invalid key(s)\n{problems}") from error
-
-
-def _describe(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
-    if not key:  # of several keys together; the message names them
-        return str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
-    if detail["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it or correct its spelling"
-    if detail["type"] == "missing":
-        return f"{key}: required key is missing"
-    if detail["type"] == "value_error":
-        return f"{key}: {detail['ctx']['error']}"
-    return f"{key}: {detail['msg']} (got {detail['input']!r}; allowed: {_allowed(detail)})"
-
-
-def _allowed(detail: Any) -> str:
-    """The whole allowed range of the key, not only the bound that was broken."""
-    schema = _schema_at(detail["loc"])
-    bounds = {
-        "minimum": ">= {}",
-        "exclusiveMinimum": "> {}",
-        "maximum": "<= {}",
-        "exclusiveMaximum": "< {}",
-        "pattern": "text matching {}",
-        "enum": "one of {}",
-        "const": "exactly {!r}",
-        "minLength": "at least {} characters",
-        "minItems": "at least {} items",
-        "minProperties": "at least {} entries",
-    }
-    parts = [text.format(schema[key]) for key, text in bounds.items() if key in schema]
-    return f"{schema.get('type', 'value')} {' and '.join(parts)}".strip()
-
-
-def _schema_at(path: tuple[str | int, ...]) -> dict[str, Any]:
-    root = json_schema()
-    node: dict[str, Any] = root
-    for part in path:
-        node = _resolve(node, root)
-        if isinstance(part, int):
-            node = node.get("items", {})
-        else:
-            node = node.get("properties", {}).get(part) or node.get("additionalProperties", {})
-    return _resolve(node, root)
-
-
-def _resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node:
-        node = root["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-    return node
 
 
 def json_schema() -> dict[str, Any]:

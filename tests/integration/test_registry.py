@@ -309,7 +309,9 @@ def test_a_campaign_lives_through_a_server_from_its_first_run_to_staging(
     tracker.open_trial(1, params={"atr_period": 14}, tags={})
     tracker.log_window(1, 1, metrics={"r": 0.5, "unknown": math.nan}, tags={}, seconds=1.0)
     tracker.close_trial(1, summary={"sqn": math.inf}, series={"r": {1: 0.5}}, tags={})
-    tracker.log_json(tracker.run_id, {"winner": 1}, "candidate.json")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "candidate.json").write_text('{"winner": 1}')
+    tracker.log_folder(tracker.run_id, tmp_path / "files")
 
     again = campaign_in(client, tmp_path)
     assert again.run_id == tracker.run_id

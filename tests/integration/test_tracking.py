@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import itertools
 import math
 import shutil
@@ -273,14 +274,20 @@ def test_a_finished_campaign_stays_as_it_is_but_takes_another_monte_carlo(
     assert len(runs_of(client, "monte_carlo")) == 1
 
 
-def test_files_of_a_run_read_back_as_they_were_written(client: MlflowClient, open_it: Any) -> None:
+def test_files_of_a_run_read_back_as_they_were_written(
+    client: MlflowClient, open_it: Any, tmp_path: Path
+) -> None:
     tracker = open_it()
+    folder = tmp_path / "files"
+    (folder / "tables").mkdir(parents=True)
+    (folder / "figures").mkdir()
     table = pd.DataFrame({"trial": [1, 2], "r": [0.1 + 0.2, float("nan")]})
-    tracker.log_table(tracker.run_id, table, "tables/trials.csv")
-    tracker.log_json(tracker.run_id, {"winner": 7, "name": "Nuvem – ação"}, "winner.json")
+    table.to_csv(folder / "tables" / "trials.csv", index=False)
+    (folder / "winner.json").write_text(json.dumps({"winner": 7, "name": "Nuvem – ação"}))
     figure = Figure()
     figure.subplots().plot([1, 2, 3])
-    tracker.log_figure(tracker.run_id, figure, "figures/equity.png")
+    figure.savefig(folder / "figures" / "equity.png")
+    tracker.log_folder(tracker.run_id, folder)
     pd.testing.assert_frame_equal(
         read_table(client, tracker.run_id, "tables/trials.csv"), table, check_exact=True
     )
