@@ -14,6 +14,8 @@ from training.search import coverage_size
 from training.trial import Trial
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
+WINDOW_TAGS = ("asset", "timeframe", "config_digest", "git_commit")
+"""Of the campaign's tags; the others are on the trial above, and each one costs time."""
 CHARTED = ("expectancy", "sqn", "trades", "hit_rate", "total_r", "log_loss")
 
 
@@ -37,7 +39,7 @@ class CampaignLog:
             result.window,
             metrics=window_metrics(result),
             tags={
-                **self._tags,
+                **{name: self._tags[name] for name in WINDOW_TAGS},
                 "training_start": f"{window.training_start_time:%Y-%m-%dT%H:%MZ}",
                 "validation_start": f"{window.validation_start_time:%Y-%m-%dT%H:%MZ}",
                 "validation_end": f"{window.validation_end_time:%Y-%m-%dT%H:%MZ}",

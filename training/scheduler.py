@@ -23,6 +23,8 @@ from strategy.windows import Window
 from training.trial import Trial, is_hopeless
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
+TRIALS_SIDE_BY_SIDE = 4
+
 _market: PreparedMarket
 """The worker process's own copy, prepared once."""
 
@@ -93,23 +95,25 @@ def walk(
     """
     progress = [_Progress(len(windows), pruning) for _ in parameters]
     ready = [
-        (trial, window) for trial in range(len(parameters)) for window in progress[trial].start()
+        _in_turn(trial, window)
+        for trial in range(len(parameters))
+        for window in progress[trial].start()
     ]
     heapq.heapify(ready)
     running: dict[Future[WindowResult], tuple[int, int]] = {}
     finished: dict[int, Trial] = {}
     while ready or running:
         while ready and len(running) < in_flight:
-            unit = heapq.heappop(ready)
-            trial, window = unit
-            running[executor.submit(evaluate, parameters[trial], windows[window])] = unit
+            _, window, trial = heapq.heappop(ready)
+            future = executor.submit(evaluate, parameters[trial], windows[window])
+            running[future] = trial, window
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             trial, window = running.pop(future)
             result = future.result()
             on_window(first_number + trial, parameters[trial], result)
             for successor in progress[trial].complete(window, result):
-                heapq.heappush(ready, (trial, successor))
+                heapq.heappush(ready, _in_turn(trial, successor))
             if progress[trial].finished:
                 finished[trial] = Trial(
                     first_number + trial,
@@ -119,6 +123,16 @@ def walk(
                 )
                 on_trial(finished[trial])
     return [finished[trial] for trial in range(len(parameters))]
+
+
+def _in_turn(trial: int, window: int) -> tuple[int, int, int]:
+    """Order in which ready units are handed out: a few trials advance side by side.
+
+    One trial after the other would leave the last one's windows, which wait for each other,
+    to a single process while the rest idle; all trials at once would outgrow the features
+    that a worker keeps.
+    """
+    return trial // TRIALS_SIDE_BY_SIDE, window, trial
 
 
 class _Progress:

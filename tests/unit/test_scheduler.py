@@ -151,3 +151,17 @@ def test_an_error_in_a_unit_reaches_the_caller() -> None:
 
     with ThreadPoolExecutor(2) as executor, pytest.raises(ValueError, match="window 1"):
         _walk(executor, 4, evaluate=fails)
+
+
+def test_a_few_trials_advance_side_by_side_so_that_none_is_left_to_one_process() -> None:
+    order: list[tuple[int, int]] = []
+
+    def noting(trial: TrialParameters, window: Window) -> WindowResult:
+        order.append((trial.indicators.atr_period - 7, window.number))
+        return result(window, [0.05, 0.15] * 10)
+
+    with ThreadPoolExecutor(1) as executor:
+        _walk(executor, 1, trials=6, evaluate=noting)
+    together = [(trial, window) for window in range(1, 9) for trial in range(4)]
+    rest = [(trial, window) for window in range(1, 9) for trial in (4, 5)]
+    assert order == together + rest
