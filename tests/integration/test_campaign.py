@@ -300,12 +300,17 @@ def windows_begun(database: Path) -> int:
         return int(found.fetchone()[0])
 
 
+def heed_ctrl_c() -> None:
+    """A shell starts its background jobs, and so tests run by one, deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
     here = place(tmp_path)
     command = [sys.executable, "-m", "training.model_validator", "--jobs", "2"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=here.env, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while windows_begun(tmp_path / "var" / "mlflow.db") < 3 and time.monotonic() < deadline:
