@@ -73,6 +73,8 @@ class CampaignTimes(NamedTuple):
     parent_cpu: float
     logging_cpu: float
     """Of the parent's."""
+    logging_wall: float
+    """The parent waits for its turn on the workers' cores, too."""
 
 
 def clocks() -> Times:
@@ -124,20 +126,25 @@ class TimedListener:
 
     def __init__(self, log: CampaignLog, progress: SearchProgress) -> None:
         self._log, self._progress = log, progress
-        self.logging = self.evaluating = 0.0
+        self.logging = self.logging_wall = self.evaluating = 0.0
 
     def window_done(self, number: int, parameters: TrialParameters, result: WindowResult) -> None:
-        start = time.process_time()
+        start = clocks()
         self._log.window_done(number, parameters, result)
-        self.logging += time.process_time() - start
+        self._logged(start)
         self._progress.window_done(number, parameters, result)
         self.evaluating += result.seconds
 
     def trial_done(self, trial: Trial) -> None:
-        start = time.process_time()
+        start = clocks()
         self._log.trial_done(trial)
-        self.logging += time.process_time() - start
+        self._logged(start)
         self._progress.trial_done(trial)
+
+    def _logged(self, start: Times) -> None:
+        spent = since(start)
+        self.logging += spent.cpu
+        self.logging_wall += spent.wall
 
 
 def evaluate(parameters: TrialParameters, window: Window) -> WindowResult:
@@ -183,7 +190,9 @@ def campaign(
             on_trial=listener.trial_done,
         )
         parent = since(start)
-    return CampaignTimes(JOBS * parent.wall, listener.evaluating, parent.cpu, listener.logging)
+    return CampaignTimes(
+        JOBS * parent.wall, listener.evaluating, parent.cpu, listener.logging, listener.logging_wall
+    )
 
 
 def main() -> None:
@@ -225,8 +234,9 @@ def main() -> None:
     ratio, error = np.mean(ratios), np.std(ratios, ddof=1) / np.sqrt(ROUNDS)
     show("campaign over bare", f"{ratio:.3f} ± {error:.3f}", "<= 1.05", ratio <= 1.05)
     show("  in CPU time, which other programs disturb less", f"{cpu / bare_fits.cpu:.3f}")
-    share = done.logging_cpu / cpu
-    show("logging, of the campaign's CPU time", f"{share:.1%}", "<= 3 %", share <= 0.03)
+    share = JOBS * done.logging_wall / done.wall
+    show("logging, of the campaign's wall time", f"{share:.1%}", "<= 3 %", share <= 0.03)
+    show("  of its CPU time", f"{done.logging_cpu / cpu:.1%}")
 
 
 if __name__ == "__main__":
