@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import ccxt
-import numpy as np
 import pandas as pd
 
+from store.backoff import Backoff
 from store.candles import CandleFolder, Written
+from store.clock import Clock, utc_now
 from strategy.candles import COLUMNS, timeframe_delta
 from strategy.errors import ConfigError, FixError, RetryError
 
 T = TypeVar("T")
-Clock = Callable[[], pd.Timestamp]
-"""Returns the present moment, UTC."""
 Report = Callable[[int, int], None]
 """Told (bars done, bars in all) after every page."""
 
 _PAGE_BARS = 1000  # Binance would give 1500, but ccxt cuts its answers to 1000
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """How often and how patiently a failed request is repeated.
-
-    Parameters
-    ----------
-    sleep
-        Waits that many seconds.
-    rng
-        Draws the jitter.
-    attempts
-        Requests in all, the first included.
-    first, longest
-        Seconds after the first failure, doubling from there; and the most ever waited.
-    """
-
-    sleep: Callable[[float], None] = time.sleep
-    rng: np.random.Generator = field(default_factory=np.random.default_rng)
-    attempts: int = 6
-    first: float = 1.0
-    longest: float = 60.0
-
-    def pauses(self) -> Iterator[float]:
-        """Seconds to wait after each failure but the last: doubling, half of it by chance."""
-        for retry in range(self.attempts - 1):
-            yield min(self.longest, self.first * 2**retry) * float(self.rng.uniform(0.5, 1.0))
 
 
 def _silent(done: int, total: int) -> None:
@@ -87,7 +56,7 @@ class BinanceSource:
     folder: CandleFolder
     history_years: int
     exchange: ccxt.binanceusdm
-    now: Clock
+    now: Clock = utc_now
     backoff: Backoff = field(default_factory=Backoff)
     report: Report = _silent
 
@@ -129,7 +98,7 @@ class BinanceSource:
 
     def _history(self, timeframe: str) -> tuple[pd.Timestamp, pd.Timestamp]:
         """Open time of the first candle wanted, and of the one in progress."""
-        end = self.now().floor(timeframe_delta(timeframe))
+        end = pd.Timestamp(self.now()).floor(timeframe_delta(timeframe))
         return end - pd.DateOffset(years=self.history_years), end
 
     def _pages(
@@ -234,11 +203,6 @@ def missing_spans(
 def connect() -> ccxt.binanceusdm:
     """The ccxt client: its own rate limiter on, and proxies taken from the environment."""
     return ccxt.binanceusdm({"enableRateLimit": True, "requests_trust_env": True})
-
-
-def utc_now() -> pd.Timestamp:
-    """The computer's clock, for a process that starts."""
-    return pd.Timestamp(datetime.now(UTC))  # noqa: TID251 - the edge
 
 
 def _unknown(asset: str) -> str:

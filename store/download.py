@@ -18,8 +18,10 @@ import ccxt
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from store.binance import Backoff, BinanceSource, Clock, Report, connect, utc_now
+from store.backoff import Backoff
+from store.binance import BinanceSource, Report, connect
 from store.candles import CandleFolder, Written
+from store.clock import Clock, utc_now
 from store.config_file import read_config
 from strategy.candles import find_gaps
 from strategy.errors import INTERRUPTED, TradingSystemError, exit_status

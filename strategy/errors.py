@@ -27,6 +27,13 @@ class RetryError(TradingSystemError):
     """The other side did not answer or asked us to slow down; the same call may succeed later."""
 
 
+class ConflictError(RetryError):
+    """Another writer was faster: read again what it wrote, and decide anew.
+
+    The very same call cannot succeed, so nothing repeats it blindly.
+    """
+
+
 class HaltError(TradingSystemError):
     """Something that must never happen did: stop, open nothing new, call the operator."""
 

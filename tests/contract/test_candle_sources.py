@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from store.binance import Backoff, BinanceSource
+from store.backoff import Backoff
+from store.binance import BinanceSource
 from store.candles import CandleFile, CandleFolder, CandleSource
 from store.synthetic import SyntheticSource, synthetic_candles
 from strategy.candles import candle_frame, digest, timeframe_delta

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from store.binance import Backoff, BinanceSource, missing_spans
+from store.backoff import Backoff
+from store.binance import BinanceSource, missing_spans
 from store.candles import CandleFolder
 from store.download import main
 from store.synthetic import synthetic_candles

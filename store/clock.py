@@ -1,0 +1,14 @@
+"""The computer's clock, which is handed to whatever needs to know the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+"""Returns the present moment: aware, UTC."""
+
+
+def utc_now() -> datetime:
+    """The present moment, for a process that starts."""
+    return datetime.now(UTC)  # noqa: TID251 - the edge

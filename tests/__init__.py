@@ -1,0 +1,1 @@
+"""A package, because other people's distributions install one of this name, which would win."""
