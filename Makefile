@@ -17,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test torture check bench schema lock clean
+.PHONY: help demo ui test testsdk torture check bench schema lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(VENV)/.installed-dev ## all tests but the torturing ones
 
 torture: $(VENV)/.installed-dev ## the tests that take minutes, and many more property examples
 	@$(PY) -m pytest -m "torture or not torture" --hypothesis-profile torture
+
+testsdk: $(VENV)-sagemaker/.installed ## the launcher on the SageMaker SDK (1.1 GB, an environment of its own)
+	@$(VENV)-sagemaker/bin/python -m pytest tests/sagemaker_sdk
 
 check: $(VENV)/.installed-dev ## lint, format, types, import contracts, schema
 	@$(PY) -m ruff check .
@@ -85,6 +88,13 @@ $(VENV)/.installed: requirements.txt | $(PY)
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing the development tools."
 	@$(PIP) -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+$(VENV)-sagemaker/.installed: requirements-sagemaker.txt | $(PY)
+	@echo "Installing the SageMaker SDK into $(VENV)-sagemaker."
+	@$(PYTHON) -m venv $(VENV)-sagemaker
+	@$(VENV)-sagemaker/bin/python -m pip install --quiet --disable-pip-version-check \
+		--only-binary :all: --require-hashes -r requirements-sagemaker.txt
 	@touch $@
 
 $(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed

@@ -31,7 +31,7 @@ def load_market(description: str, minutes: str) -> tuple[pd.DataFrame, Config]:
     Without the argument: five years of real hours if they lie beside the checkout, else the
     embedded synthetic market.
     """
-    from training.arguments import candle_source  # imports what no worker process needs
+    from store.candle_arguments import candle_source  # imports what no worker process needs
 
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     default = str(REAL_CANDLES) if REAL_CANDLES.exists() else "synthetic"

@@ -179,9 +179,8 @@ def campaign(
         listener = TimedListener(CampaignLog(tracker, market, TAGS), progress)
         start = clocks()
         walk(
-            trials,
+            dict(enumerate(trials)),
             windows,
-            first_number=0,
             pruning=market.config.search.pruning.model_copy(update={"enabled": False}),
             executor=executor,
             evaluate=evaluate,

@@ -64,9 +64,8 @@ def walked(
         start_workers(executor, CORES, sample[-1], windows[0])
         start = time.perf_counter()
         trials = walk(
-            sample,
+            dict(enumerate(sample)),
             windows,
-            first_number=0,
             pruning=config.search.pruning.model_copy(update={"enabled": False}),
             executor=executor,
             evaluate=evaluate_in_worker,

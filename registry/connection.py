@@ -6,6 +6,7 @@ server) or whatever else MLflow has a plugin for (SageMaker's ARN).
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests import HTTPError, RequestException
@@ -71,17 +73,20 @@ def connect(uri: str) -> MlflowClient:
     RetryError
         The server does not answer, or the database is locked.
     """
-    if uri.startswith("sqlite:"):
-        _check_sqlite(uri)
-    elif uri.startswith(("http://", "https://")):
-        _check_listening(uri)
-    try:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        with translated(client):
-            client.search_experiments(max_results=1)
-    except MlflowException as error:
-        raise _classified(error, uri) from error
-    return client
+    with _one_at_a_time(uri):
+        if uri.startswith("sqlite:"):
+            _check_sqlite(uri)
+        elif uri.startswith(("http://", "https://")):
+            _check_listening(uri)
+        elif uri.startswith("arn:"):
+            mlflow.set_tracking_uri(uri)  # the plugin signs requests for the process's store
+        try:
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            with translated(client):
+                client.search_experiments(max_results=1)
+        except MlflowException as error:
+            raise _classified(error, uri) from error
+        return client
 
 
 def ensure_experiment(client: MlflowClient, name: str, artifact_root: Path) -> str:
@@ -224,6 +229,27 @@ def _check_sqlite(uri: str) -> None:
         ) from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _one_at_a_time(uri: str) -> Iterator[None]:
+    """Let one process alone open a SQLite store: MLflow fills in its tables at the first
+    connection, which fails where two do it at once.
+    """
+    path = _sqlite_path(uri)
+    if path is None or not path.exists():  # what is missing is told by the check
+        yield
+        return
+    try:
+        lock = path.with_name(f".{path.name}.lock").open("w")
+    except OSError as error:
+        raise StoreError(
+            f"{uri}: the folder of the MLflow store cannot be written ({error.strerror}); make it "
+            "writable, or give another tracking URI"
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, or its process ends
+        yield
 
 
 def _check_writable(connection: Connection) -> None:

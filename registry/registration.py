@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import mlflow.pyfunc
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -58,7 +58,8 @@ def register(
 
     The same bundle registered again for the same run gives the version that is there already.
     The version is made by one call, tags included, when all its files are in place; whatever
-    fails on the way, what was made by then is taken back.
+    fails on the way, what was made by then is taken back. Where the process itself was killed,
+    what it left is taken back, or completed, when the same bundle is registered again.
 
     Parameters
     ----------
@@ -75,11 +76,16 @@ def register(
         See :func:`registry.connection.translated`.
     """
     with translated(client), ExitStack() as undo:
+        experiment = client.get_run(run_id).info.experiment_id
+        models = _models(client, experiment, run_id, bundle.digest)
         if existing := _registered(client, model_name, run_id, bundle.digest):
+            _show(client, run_id, models)
             return int(existing[0].version)
+        for left in models:
+            client.delete_logged_model(left.model_id)
         identity = {BUNDLE_DIGEST: bundle.digest, STRATEGY_ID: bundle.strategy_id}
         model = client.create_logged_model(
-            client.get_run(run_id).info.experiment_id,
+            experiment,
             name=model_name,
             source_run_id=run_id,
             params=_parameters(bundle),
@@ -89,7 +95,6 @@ def register(
         undo.callback(client.delete_logged_model, model.model_id)
         _upload(client, run_id, model.model_id, bundle, input_example)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         undo.callback(_withdraw, client, model_name, run_id, bundle.digest)
         _ensure_name(client, model_name)
         made = client.create_model_version(
@@ -100,6 +105,7 @@ def register(
             description=description,
             tags={**tags, **identity},
         )
+        _show(client, run_id, [model])
         undo.pop_all()
         return int(made.version)
 
@@ -113,6 +119,25 @@ def _registered(
         for each in versions
         if each.run_id == run_id and each.tags.get(BUNDLE_DIGEST) == digest
     ]
+
+
+def _models(
+    client: MlflowClient, experiment: str, run_id: str, digest: str
+) -> Sequence[LoggedModel]:
+    """What was made for this bundle and run: one model below a version, else leftovers."""
+    condition = f"source_run_id = '{run_id}' AND tags.{BUNDLE_DIGEST} = '{digest}'"
+    return client.search_logged_models([experiment], condition)
+
+
+def _show(client: MlflowClient, run_id: str, models: Sequence[LoggedModel]) -> None:
+    """List models as what the run made, which MLflow takes once for each."""
+    outputs = client.get_run(run_id).outputs
+    shown = {output.model_id for output in outputs.model_outputs} if outputs else set()
+    new = [
+        LoggedModelOutput(each.model_id, step=0) for each in models if each.model_id not in shown
+    ]
+    if new:
+        client.log_outputs(run_id, new)
 
 
 def _ensure_name(client: MlflowClient, model_name: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from registry.connection import translated
 from registry.runs import (
@@ -41,9 +42,13 @@ Metrics = Mapping[str, float]
 Series = Mapping[str, Mapping[int, float]]
 """By metric, the figure of every window number."""
 
+Agree = Callable[[str, Callable[[str], bool]], str]
+"""Given a run's id and a function that says whether a run is there: the id that all use."""
+
 SERIES_PREFIX = "window/"
 """Metrics by window are grouped under this name in the UI, apart from the summary."""
 DATASET_DIGEST_LENGTH = 36
+_NOT_A_WINDOW = f"tags.{RUN_KIND} != 'window'"
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _NO_METRICS: Metrics = MappingProxyType({})
 _NO_SERIES: Series = MappingProxyType({})
@@ -58,6 +63,11 @@ class CandleSource:
     """Hexadecimal digest of the candles; MLflow keeps its first 36 characters."""
     uri: str
     kind: Literal["local", "exchange", "synthetic"]
+
+
+def _mine(run_id: str, is_there: Callable[[str], bool]) -> str:
+    """The only process that opens the campaign agrees with itself."""
+    return run_id
 
 
 @dataclass
@@ -79,6 +89,7 @@ def open_campaign(
     tags: Values,
     candles: CandleSource,
     clock: Clock,
+    agree: Agree = _mine,
 ) -> CampaignTracker:
     """Open the run of a campaign: a new one, or the one that was begun before.
 
@@ -88,6 +99,9 @@ def open_campaign(
         What makes this campaign the same as another: equal ids share their runs.
     name
         Name of the run in the UI.
+    agree
+        Settles which run is the campaign's where several processes may open it at once, which
+        MLflow itself cannot; what the others made by mistake is deleted.
 
     Raises
     ------
@@ -100,13 +114,17 @@ def open_campaign(
         )
     place = {RUN_KEY: campaign_id, RUN_KIND: "campaign", CAMPAIGN_ID: campaign_id}
     begun = search(client, experiment_id, f"tags.{RUN_KEY} = '{campaign_id}'")
-    if begun:
-        run = begun[-1]
-    else:
-        with translated(client):
-            run = client.create_run(
-                experiment_id, start_time=clock(), tags=_texts({**tags, **place}), run_name=name
-            )
+    with translated(client):
+        if not begun:
+            tagged = _texts({**tags, **place})
+            begun = [
+                client.create_run(experiment_id, start_time=clock(), tags=tagged, run_name=name)
+            ]
+        agreed = agree(begun[-1].info.run_id, lambda run_id: _is_there(client, run_id))
+        for stray in begun:
+            if stray.info.run_id != agreed:
+                client.delete_run(stray.info.run_id)
+        run = client.get_run(agreed)
     tracker = CampaignTracker(client, run, clock)
     if not tracker.is_finished:
         tracker.log(run.info.run_id, params=params)
@@ -137,10 +155,13 @@ class CampaignTracker:
         self._experiment_id = campaign_run.info.experiment_id
         self.run_id: str = campaign_run.info.run_id
         self.campaign_id: str = campaign_run.data.tags[CAMPAIGN_ID]
-        runs = search(client, self._experiment_id, f"tags.{CAMPAIGN_ID} = '{self.campaign_id}'")
         # Newest first: should two processes ever have made the same run, the older one counts.
-        self._runs = {run.data.tags[RUN_KEY]: self._known(run) for run in runs}
-        self._by_id = {known.run_id: known for known in self._runs.values()}
+        # Windows, of which there are thousands, are looked up when their trial needs them.
+        self._runs: dict[str, _KnownRun] = {}
+        self._by_id: dict[str, _KnownRun] = {}
+        self._with_windows: set[int] = set()
+        self._meet(search(client, self._experiment_id, f"{self._mine} and {_NOT_A_WINDOW}"))
+        self._own: list[_KnownRun] = []
         if not self.is_finished:
             self._reopen(self._by_id[self.run_id])
 
@@ -149,9 +170,15 @@ class CampaignTracker:
         """Whether the campaign came to its end: there is nothing left to compute."""
         return self._by_id[self.run_id].status == "FINISHED"
 
-    def has_finished(self, key: str) -> bool:
-        """Whether the run of this key (see :meth:`window_key`) is there and complete."""
-        return key in self._runs and self._runs[key].status == "FINISHED"
+    def trial_is_finished(self, trial: int) -> bool:
+        """Whether the trial's run is there and complete, its ranking windows with it."""
+        return self._has_finished(self.trial_key(trial))
+
+    def window_is_finished(self, trial: int, window: int) -> bool:
+        """Whether the window's run is there and complete."""
+        if self.trial_key(trial) in self._runs:
+            self._meet_windows(trial)
+        return self._has_finished(self.window_key(trial, window))
 
     def trial_key(self, trial: int) -> str:
         """Place of a trial in the tree, for example ``<campaign>/trial-0007``."""
@@ -168,6 +195,8 @@ class CampaignTracker:
     def open_trial(self, trial: int, *, params: Values, tags: Values) -> str:
         """Open a trial's run, so that its windows can name it as parent; returns the run's id."""
         key, name = self.trial_key(trial), f"trial {trial:04d}"
+        if key not in self._runs:
+            self._with_windows.add(trial)  # it can have none yet
         known = self._begin(key, "trial", name, self.run_id, self._clock(), tags)
         if known.status != "FINISHED":
             self._reopen(known)
@@ -185,7 +214,7 @@ class CampaignTracker:
             How long the evaluation took: the run ends now and began that long ago.
         """
         key, name = self.window_key(trial, window), f"trial {trial:04d} window {window:02d}"
-        if not self.has_finished(key):
+        if not self.window_is_finished(trial, window):
             now = self._clock()
             parent = self._runs[self.trial_key(trial)].run_id
             known = self._begin(key, "window", name, parent, now - round(1000 * seconds), tags)
@@ -215,7 +244,7 @@ class CampaignTracker:
         ``seconds`` as in :meth:`log_window`. It may be added to a finished campaign.
         """
         key = self.monte_carlo_key(name)
-        if not self.has_finished(key):
+        if not self._has_finished(key):
             now = self._clock()
             begun = now - round(1000 * seconds)
             title = f"monte carlo {name}"
@@ -267,11 +296,48 @@ class CampaignTracker:
         campaign, now = self._by_id[self.run_id], self._clock()
         if self.is_finished:
             return
+        running = f"{self._mine} and attributes.status = 'RUNNING'"
+        self._meet(search(self._client, self._experiment_id, running))
         for known in self._by_id.values():
             if known.status == "RUNNING" and known is not campaign:
                 self._end(known, "KILLED", now)
         self.log(self.run_id, tags={REASON: reason})
         self._end(campaign, status, now)
+
+    def pause(self, status: Status, reason: str) -> None:
+        """Stop this process's share of a campaign that other processes go on with.
+
+        As :meth:`finish`, but of what still runs only this process's own was KILLED.
+        """
+        now = self._clock()
+        campaign = self._by_id[self.run_id]
+        for known in self._own:
+            if known.status == "RUNNING" and known is not campaign:
+                self._end(known, "KILLED", now)
+        self.log(self.run_id, tags={REASON: reason})
+        self._end(campaign, status, now)
+
+    @property
+    def _mine(self) -> str:
+        """MLflow's filter of this campaign's runs."""
+        return f"tags.{CAMPAIGN_ID} = '{self.campaign_id}'"
+
+    def _has_finished(self, key: str) -> bool:
+        return key in self._runs and self._runs[key].status == "FINISHED"
+
+    def _meet(self, runs: Iterable[Run]) -> None:
+        """Take up runs that the store has, newest first."""
+        for run in runs:
+            if run.info.run_id not in self._by_id:
+                known = self._known(run)
+                self._by_id[known.run_id] = self._runs[run.data.tags[RUN_KEY]] = known
+
+    def _meet_windows(self, trial: int) -> None:
+        if trial not in self._with_windows:
+            parent = self._runs[self.trial_key(trial)].run_id
+            below = f"{self._mine} and tags.`{PARENT}` = '{parent}'"
+            self._meet(search(self._client, self._experiment_id, below))
+            self._with_windows.add(trial)
 
     def _known(self, run: Run) -> _KnownRun:
         """A run as the store has it; only those that may be written to again are looked into."""
@@ -295,6 +361,7 @@ class CampaignTracker:
                 ).info
             known = _KnownRun(info.run_id, info.status, info.start_time, set())
             self._runs[key] = self._by_id[known.run_id] = known
+            self._own.append(known)
         return self._runs[key]
 
     def _end(self, known: _KnownRun, status: Status, now: int) -> None:
@@ -307,6 +374,16 @@ class CampaignTracker:
             with translated(self._client):
                 self._client.update_run(known.run_id, status="RUNNING")
             known.status = "RUNNING"
+        self._own.append(known)
+
+
+def _is_there(client: MlflowClient, run_id: str) -> bool:
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
 
 
 def _metric(at: tuple[str, int], value: float, run: _KnownRun) -> Metric:

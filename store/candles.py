@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import zlib
@@ -168,6 +169,17 @@ class CandleFolder:
         return pd.concat(months) if months else _NO_CANDLES
 
 
+def csv_gz(candles: pd.DataFrame) -> bytes:
+    """Candles as a ``.csv.gz`` file; the same candles always make the same bytes."""
+    file = io.BytesIO()
+    candles.to_csv(
+        file,
+        date_format="%Y-%m-%dT%H:%M:%SZ",
+        compression={"method": "gzip", "mtime": 0},  # no time of writing in its header
+    )
+    return file.getvalue()
+
+
 _NO_CANDLES = pd.DataFrame(
     {column: pd.Series(dtype="float64") for column in COLUMNS},
     index=pd.DatetimeIndex([], dtype="datetime64[ns, UTC]", name="timestamp"),
@@ -253,12 +265,7 @@ def _replace(path: Path, candles: pd.DataFrame) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            candles.to_csv(
-                file,
-                date_format="%Y-%m-%dT%H:%M:%SZ",
-                # Without a time in the gzip header the same candles make the same bytes.
-                compression={"method": "gzip", "mtime": 0},
-            )
+            file.write(csv_gz(candles))
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

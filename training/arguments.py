@@ -1,40 +1,13 @@
-"""Command-line arguments that the jobs of this package share."""
+"""Where a job of this package finds the MLflow store, and what time it is."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from store.binance import BinanceSource, connect, utc_now
-from store.candles import CandleFile, CandleFolder, CandleSource
-from store.download import progress_bar
-from store.synthetic import NO_EDGE, PLANTED_TREND, SyntheticSource
-from strategy.config import Config
-
-EMBEDDED_STORE = "sqlite:///var/mlflow.db"
-CANDLE_FOLDER = Path("var/candles")
-SYNTHETIC_END = pd.Timestamp("2026-01-01T00:00:00Z")
-"""Fixed, so that the embedded market is the same on every day."""
-SYNTHETIC = {"synthetic": PLANTED_TREND, "synthetic-no-edge": NO_EDGE}
-
-
-def add_market_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--asset --timeframe --candles``: what is traded, and where its candles come from."""
-    parser.add_argument("--asset", default="BTCUSDT", help="as Binance writes it (%(default)s)")
-    parser.add_argument("--timeframe", default="1h", help="(%(default)s)")
-    parser.add_argument(
-        "--candles",
-        default="synthetic",
-        metavar="PATH|binance|synthetic|synthetic-no-edge",
-        help="a .parquet, .csv or .csv.gz file, a folder that was downloaded into, Binance "
-        "USDT-M futures through ccxt, or the embedded market with planted trends or without "
-        "any edge (%(default)s)",
-    )
+from store import embedded
 
 
 def add_store_argument(parser: argparse.ArgumentParser) -> None:
@@ -42,32 +15,13 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tracking-uri",
         default=None,
-        help=f"MLflow store (MLFLOW_TRACKING_URI, else {EMBEDDED_STORE})",
+        help=f"MLflow store (MLFLOW_TRACKING_URI, else {embedded.TRACKING})",
     )
-
-
-def candle_source(options: argparse.Namespace, config: Config) -> CandleSource:
-    """The source that ``--candles`` names; Binance's is brought up to date, with a bar."""
-    max_gap_bars = config.candles.max_gap_bars
-    history_years = config.walk_forward_config.history_years
-    if options.candles == "binance":
-        folder = CandleFolder(CANDLE_FOLDER, max_gap_bars)
-        source = BinanceSource(folder, history_years, connect(), utc_now)
-        with progress_bar(f"{options.asset} {options.timeframe}") as report:
-            replace(source, report=report).download(options.asset, options.timeframe)
-        return source
-    if options.candles in SYNTHETIC:
-        seed = config.monte_carlo_config.random_seed
-        start = SYNTHETIC_END - pd.DateOffset(years=history_years)
-        bars = (SYNTHETIC_END - start) // pd.Timedelta(hours=1)
-        return SyntheticSource(seed, bars, SYNTHETIC_END, SYNTHETIC[options.candles])
-    path = Path(options.candles)
-    return CandleFolder(path, max_gap_bars) if path.is_dir() else CandleFile(path, max_gap_bars)
 
 
 def tracking_uri(argument: str | None) -> str:
     """The MLflow store: from the command line, the environment, or the embedded one."""
-    return argument or os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
+    return argument or os.environ.get("MLFLOW_TRACKING_URI") or embedded.TRACKING
 
 
 def epoch_ms() -> int:

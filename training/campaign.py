@@ -1,154 +1,251 @@
-"""One campaign from candles to registry: search, judge, publish, register."""
+"""One campaign from candles to registry: search, judge, publish, register.
+
+Several jobs may share a campaign. Each walks its part of the coverage; the one that ends last
+finds all their results among the checkpoints, and does the rest as one job alone would.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Literal
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
 
 import pandas as pd
 
-from registry import tracking
-from registry.connection import Client, connect, ensure_experiment, ensure_store
+from registry.connection import Client, connect, ensure_store
+from registry.identity import Identity
 from registry.lifecycle import GateVerdict
 from registry.registration import registered_version
 from registry.runs import read_json
-from registry.tracking import CampaignTracker, open_campaign
+from registry.tracking import CampaignTracker
+from store.checkpoints import Checkpoints, Origin, checkpoints_at
+from store.job_records import JobRecord
 from strategy.candles import find_gaps
-from strategy.config import Section
-from strategy.errors import TradingSystemError
+from strategy.errors import FixError
 from strategy.windows import Window
-from training.arguments import artifact_root, epoch_ms
 from training.campaign_log import CampaignLog
+from training.campaign_run import ended, open_run
 from training.candidate import Candidate, judge, leading_trial, trades_table
-from training.console import (
-    SearchProgress,
-    console,
-    show_closing,
-    show_header,
+from training.checkpointing import Recalled, WindowCheckpoints
+from training.console import SearchProgress, console, show_closing, show_header
+from training.discovery import (
+    Several,
+    Workforce,
+    confirm,
+    cover,
+    discover,
+    split_windows,
+    train_again,
 )
-from training.discovery import Workforce, confirm, discover, split_windows
+from training.job_progress import JobProgress
 from training.preflight import preflight, preflight_table
 from training.promotion import register_winner
 from training.publication import GATES, publish
 from training.random_signal_simulator import publish_monte_carlo
-from training.request import CampaignRequest, Identity, run_tags
+from training.request import CampaignRequest, run_tags
 from training.scheduler import evaluate_in_worker, worker_pool
+from training.search import coverage_size
 from training.trial import Trial
-from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
+from training.walk_forward import PreparedMarket
 
 UNITS_PER_JOB = 2
 """In flight at a time: one evaluated, one waiting, so that no process idles between them."""
 
 
-def run_campaign(request: CampaignRequest) -> tuple[GateVerdict, ...]:
-    """Run a campaign to its end and return the verdicts of its gates.
+def run_campaign(request: CampaignRequest) -> tuple[GateVerdict, ...] | None:
+    """Run a campaign, or one job's part of it, to its end.
 
     The same campaign run again finds itself finished and shows what it found; one that was
-    interrupted goes on in its own runs.
+    interrupted recalls what its checkpoints hold, and goes on in its own runs.
+
+    Returns
+    -------
+    The verdicts of its gates; None if other jobs of the campaign are still at work, of which
+    the last one will judge.
 
     Raises
     ------
     ConfigError, DataError
         Before anything is logged: config and candles are checked first.
+    FixError
+        It was resumed too often in a row without finishing a window.
     StoreError, RetryError
-        The MLflow store or the candles' source cannot be used.
+        The MLflow store, the candles' source, the checkpoints or the state table cannot be
+        used, or hold what belongs to another campaign.
     """
-    config = request.config
     ensure_store(request.tracking_uri)
     client = connect(request.tracking_uri)
     candles = request.source.load(request.asset, request.timeframe)
-    market = PreparedMarket(candles, request.timeframe, config)
-    windows, hidden = split_windows(market.windows, config.selection)
-    identity = Identity.of(config, candles)
-    tracker = _open(client, request, identity, candles)
-    show_header(request.model_name, request.source, candles, market.windows, config)
+    market = PreparedMarket(candles, request.timeframe, request.config)
+    campaign = _Campaign(client, request, market, Identity.of(request.config, candles))
+    campaign.windows  # noqa: B018 - raises, if the history is too short, before anything is logged
+    attempts = campaign.job.begin()
+    tracker = campaign.open()
+    show_header(request.model_name, request.source, candles, market.windows, request.config)
     console.print(_gaps_line(candles, request.timeframe))
     if tracker.is_finished:
-        gates = _stored_gates(client, tracker)
         console.print("This very campaign has already been run to its end:")
-        _close(client, request, tracker, gates)
-        return gates
-    with _ended(tracker):
-        return _run(client, request, market, windows, hidden, identity, tracker)
+        return _close(campaign, tracker, _stored_gates(client, tracker))
+    with ended(tracker, campaign.job):
+        _refuse_to_loop(attempts, request)
+        return _run(campaign, tracker)
 
 
-def _run(
-    client: Client,
-    request: CampaignRequest,
-    market: PreparedMarket,
-    windows: Sequence[Window],
-    hidden: Sequence[Window],
-    identity: Identity,
-    tracker: CampaignTracker,
-) -> tuple[GateVerdict, ...]:
+@dataclass(frozen=True)
+class _Campaign:
+    """What every step of a campaign needs."""
+
+    client: Client
+    request: CampaignRequest
+    market: PreparedMarket
+    identity: Identity
+
+    @property
+    def id(self) -> str:
+        return self.identity.campaign_id(self.request.model_name)
+
+    @cached_property
+    def windows(self) -> tuple[Sequence[Window], Sequence[Window]]:
+        """Those that rank, and those that are hidden from the ranking."""
+        return split_windows(self.market.windows, self.market.config.selection)
+
+    @cached_property
+    def job(self) -> JobRecord:
+        part = self.request.part
+        return JobRecord(self.request.state, self.id, part.number, part.parts, self.request.clock)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        which = self.identity
+        origin = Origin(self.id, which.config_digest, which.data_digest, which.code_digest)
+        return checkpoints_at(self.request.checkpoints, origin)
+
+    def open(self) -> CampaignTracker:
+        """The runs in MLflow as they are now, other jobs' runs included."""
+        return open_run(self.client, self.request, self.identity, self.market.candles, self.job)
+
+    def log(self, tracker: CampaignTracker) -> CampaignLog:
+        return CampaignLog(tracker, self.market, run_tags(self.request, self.identity))
+
+
+def _run(campaign: _Campaign, tracker: CampaignTracker) -> tuple[GateVerdict, ...] | None:
+    request, market, job = campaign.request, campaign.market, campaign.job
     if not _preflight(market, tracker):
+        job.write(status="completed", verdict="rejected", reason="the preflight failed")
         return ()
-    log = CampaignLog(tracker, market, run_tags(request, identity))
-    trials, candidate = _search(request, market, windows, hidden, log)
-    subtitle = request.subtitle
+    kept = WindowCheckpoints(campaign.checkpoints)
+    with worker_pool(
+        request.jobs, market.candles, market.timeframe, market.config, kept
+    ) as executor:
+        if job.shards > 1:
+            _cover(campaign, tracker, executor, kept.recall())
+            if not job.covered():
+                job.write(status="completed", reason="its part of the coverage is walked")
+                console.print(f"Shard {job.shard} of {job.shards} is walked; the last one judges.")
+                return None
+            tracker = campaign.open()
+        trials, candidate = _search(campaign, tracker, executor, kept.recall())
+    _publish(campaign, tracker, trials, candidate)
+    retained = timedelta(days=market.config.checkpoint_config.checkpoint_retention_days)
+    campaign.checkpoints.remove_others(request.clock() - retained)
+    return _close(campaign, tracker, candidate.gates)
+
+
+def _cover(
+    campaign: _Campaign, tracker: CampaignTracker, executor: Executor, recalled: Recalled
+) -> None:
+    """Walk this job's part of the coverage."""
+    windows, _ = campaign.windows
+    part, config = campaign.request.part, campaign.market.config
+    trials = len(range(part.number - 1, coverage_size(config), part.parts))
+    with SearchProgress(trials, len(windows)) as screen:
+        progress = JobProgress(campaign.job, recalled)
+        listener = Several(progress, campaign.log(tracker), screen)
+        cover(part, windows, config, _workforce(campaign, executor, recalled), listener)
+    progress.record()
+
+
+def _search(
+    campaign: _Campaign, tracker: CampaignTracker, executor: Executor, recalled: Recalled
+) -> tuple[list[Trial], Candidate]:
+    market, config = campaign.market, campaign.market.config
+    windows, hidden = campaign.windows
+    workforce = _workforce(campaign, executor, recalled)
+    with SearchProgress(config.search.max_trials, len(windows)) as screen:
+        progress, log = JobProgress(campaign.job, recalled), campaign.log(tracker)
+        trials = discover(windows, config, workforce, Several(progress, log, screen))
+        leader, eligible = leading_trial(trials, config.selection)
+        unseen = hidden if eligible else ()
+        confirmation = confirm(leader, unseen, workforce, Several(progress, log))
+    progress.record()
+    with console.status("judging the leading trial: Monte Carlo, SHAP, overfitting"):
+        campaign.job.write(monte_carlo="running")
+        walked = [*windows, *unseen] if eligible else windows[:1]
+        models = train_again(leader.parameters, walked, executor, recalled.booster)
+        candidate = judge(market, trials, leader, eligible, confirmation, models[0])
+        campaign.job.write(monte_carlo="completed")
+        return trials, candidate
+
+
+def _workforce(campaign: _Campaign, executor: Executor, recalled: Recalled) -> Workforce:
+    in_flight = UNITS_PER_JOB * campaign.request.jobs
+    return Workforce(executor, evaluate_in_worker, in_flight, recalled.result)
+
+
+def _publish(
+    campaign: _Campaign, tracker: CampaignTracker, trials: Sequence[Trial], candidate: Candidate
+) -> None:
+    """Log what was found, and register the winner, if there is one."""
+    market, subtitle = campaign.market, campaign.request.subtitle
     trades = trades_table(market, candidate.results)
-    publish(
-        tracker,
-        log.trial_run(candidate.trial.number, candidate.trial.parameters),
-        market,
-        trials,
-        candidate,
-        trades,
-        subtitle,
+    candidate_run = campaign.log(tracker).trial_run(
+        candidate.trial.number, candidate.trial.parameters
     )
+    publish(tracker, candidate_run, market, trials, candidate, trades, subtitle)
     publish_monte_carlo(
         tracker, "campaign", candidate.simulation, trades, market.config, subtitle=subtitle
     )
     if candidate.eligible:
-        register_winner(client, request, market, identity, tracker, candidate)
-    failed = [gate.name for gate in candidate.gates if not gate.passed]
-    reason = f"failed: {', '.join(failed)}" if failed else "all gates passed"
-    tracker.log(tracker.run_id, tags={"verdict": "rejected" if failed else "promoted"})
-    tracker.finish("FINISHED", reason)
-    _close(client, request, tracker, candidate.gates)
-    return candidate.gates
+        register_winner(
+            campaign.client, campaign.request, market, campaign.identity, tracker, candidate
+        )
+    tracker.log(tracker.run_id, tags={"verdict": _verdict(candidate.gates)})
+    tracker.finish("FINISHED", _reason(candidate.gates))
 
 
 def _close(
-    client: Client,
-    request: CampaignRequest,
-    tracker: CampaignTracker,
-    gates: Sequence[GateVerdict],
-) -> None:
-    version = registered_version(client, request.model_name, tracker.run_id)
-    show_closing(request.model_name, tracker.run_id, gates, version, request.tracking_uri)
-
-
-def _open(
-    client: Client, request: CampaignRequest, identity: Identity, candles: pd.DataFrame
-) -> CampaignTracker:
-    source, config = request.source, request.config
-    experiment = ensure_experiment(client, request.model_name, artifact_root(request.tracking_uri))
-    campaign_id = identity.campaign_id(request.model_name)
-    label = "synthetic " if source.synthetic else ""
-    market: Literal["synthetic", "local"] = "synthetic" if source.synthetic else "local"
-    return open_campaign(
-        client,
-        experiment,
-        campaign_id,
-        name=f"{label}campaign {candles.index[-1]:%Y-%m-%d} {campaign_id[:6]}",
-        params={
-            "max_trials": config.search.max_trials,
-            "seed": config.monte_carlo_config.random_seed,
-            **_prefixed("costs", config.costs),
-            **_prefixed("break_even", config.break_even),
-            **_prefixed("walk_forward", config.walk_forward_config),
-        },
-        tags={
-            **run_tags(request, identity),
-            "first_candle": f"{candles.index[0]:%Y-%m-%dT%H:%MZ}",
-            "last_candle": f"{candles.index[-1]:%Y-%m-%dT%H:%MZ}",
-            "gaps": len(find_gaps(candles, request.timeframe)),
-        },
-        candles=tracking.CandleSource(source.name, identity.data_digest, source.name, market),
-        clock=epoch_ms,
+    campaign: _Campaign, tracker: CampaignTracker, gates: tuple[GateVerdict, ...]
+) -> tuple[GateVerdict, ...]:
+    request = campaign.request
+    version = registered_version(campaign.client, request.model_name, tracker.run_id)
+    campaign.job.write(
+        status="completed",
+        verdict=_verdict(gates),
+        reason=_reason(gates),
+        model_version=version,
     )
+    show_closing(request.model_name, tracker.run_id, gates, version, request.tracking_uri)
+    return gates
+
+
+def _verdict(gates: Sequence[GateVerdict]) -> str:
+    return "promoted" if all(gate.passed for gate in gates) else "rejected"
+
+
+def _reason(gates: Sequence[GateVerdict]) -> str:
+    failed = [gate.name for gate in gates if not gate.passed]
+    return f"failed: {', '.join(failed)}" if failed else "all gates passed"
+
+
+def _refuse_to_loop(attempts: int, request: CampaignRequest) -> None:
+    if attempts > request.resume_limit:
+        raise FixError(
+            f"the job was resumed {attempts} times in a row without finishing a single window "
+            f"(checkpoint_config.max_resume_attempts = {request.resume_limit:g}): find in its log "
+            "what ends it, then ask for the campaign again"
+        )
 
 
 def _gaps_line(candles: pd.DataFrame, timeframe: str) -> str:
@@ -160,10 +257,6 @@ def _gaps_line(candles: pd.DataFrame, timeframe: str) -> str:
     )
     missing = gaps["missing_bars"].sum()
     return f"{len(gaps)} gaps in the candles, {missing} bars in all, none filled: {places}."
-
-
-def _prefixed(prefix: str, section: Section) -> dict[str, object]:
-    return {f"{prefix}.{name}": value for name, value in section}
 
 
 def _preflight(market: PreparedMarket, tracker: CampaignTracker) -> bool:
@@ -197,56 +290,5 @@ def _preflight(market: PreparedMarket, tracker: CampaignTracker) -> bool:
     return False
 
 
-def _search(
-    request: CampaignRequest,
-    market: PreparedMarket,
-    windows: Sequence[Window],
-    hidden: Sequence[Window],
-    log: CampaignLog,
-) -> tuple[list[Trial], Candidate]:
-    config = market.config
-    with (
-        worker_pool(request.jobs, market.candles, market.timeframe, config) as executor,
-        SearchProgress(config.search.max_trials, len(windows)) as progress,
-    ):
-        listener = _Both(log, progress)
-        workforce = Workforce(executor, evaluate_in_worker, UNITS_PER_JOB * request.jobs)
-        trials = discover(windows, config, workforce, listener)
-        leader, eligible = leading_trial(trials, config.selection)
-        confirmation = confirm(leader, hidden, workforce, log) if eligible else ()
-    with console.status("judging the leading trial: Monte Carlo, SHAP, overfitting"):
-        return trials, judge(market, trials, leader, eligible, confirmation)
-
-
 def _stored_gates(client: Client, tracker: CampaignTracker) -> tuple[GateVerdict, ...]:
     return tuple(GateVerdict(**gate) for gate in read_json(client, tracker.run_id, GATES))
-
-
-@contextmanager
-def _ended(tracker: CampaignTracker) -> Iterator[None]:
-    """Never leave a campaign RUNNING in MLflow that no process works on."""
-    try:
-        yield
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
-        reason = "interrupted" if stopped else f"{type(error).__name__}: {error}"
-        try:
-            tracker.finish("KILLED" if stopped else "FAILED", reason)
-        except TradingSystemError as second:  # the store is often what failed in the first place
-            error.add_note(f"and its run {tracker.run_id} is still marked as running: {second}")
-        raise
-
-
-class _Both:
-    """Tells the log and the screen."""
-
-    def __init__(self, log: CampaignLog, progress: SearchProgress) -> None:
-        self._listeners = (log, progress)
-
-    def window_done(self, number: int, parameters: TrialParameters, result: WindowResult) -> None:
-        for listener in self._listeners:
-            listener.window_done(number, parameters, result)
-
-    def trial_done(self, trial: Trial) -> None:
-        for listener in self._listeners:
-            listener.trial_done(trial)

@@ -10,6 +10,7 @@ import numpy as np
 from registry.tracking import CampaignTracker
 from strategy.performance import summary
 from strategy.windows import Window
+from training.discovery import split_windows
 from training.search import coverage_size
 from training.trial import Trial
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
@@ -27,11 +28,15 @@ class CampaignLog:
     ) -> None:
         self._tracker = tracker
         self._windows: dict[int, Window] = {window.number: window for window in market.windows}
+        _, hidden = split_windows(market.windows, market.config.selection)
+        self._hidden = {window.number for window in hidden}
         self._coverage = coverage_size(market.config)
         self._tags = dict(tags)
         self._opened: dict[int, str] = {}
 
     def window_done(self, number: int, parameters: TrialParameters, result: WindowResult) -> None:
+        if self._tracker.trial_is_finished(number) and result.window not in self._hidden:
+            return  # recalled by a campaign that goes on: it was logged before
         self.trial_run(number, parameters)
         window = self._windows[result.window]
         self._tracker.log_window(
@@ -48,6 +53,8 @@ class CampaignLog:
         )
 
     def trial_done(self, trial: Trial) -> None:
+        if self._tracker.trial_is_finished(trial.number):
+            return
         windows = {result.window: window_metrics(result) for result in trial.results}
         self._tracker.close_trial(
             trial.number,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -74,8 +75,11 @@ def judge(
     trial: Trial,
     eligible: bool,
     confirmation: tuple[WindowResult, ...],
+    first_model: str,
 ) -> Candidate:
     """Work out every figure and gate of the leading trial.
+
+    ``first_model`` is its model of the first window, as LightGBM writes it.
 
     There is no second candidate: to fall back on the runner-up when the winner fails its
     confirmation would be choosing on the confirmation.
@@ -97,7 +101,7 @@ def judge(
         eligible=eligible,
         confirmation=confirmation,
         simulation=simulation,
-        explanation=_explain_first_window(market, trial),
+        explanation=_explain_first_window(market, trial, first_model),
         deflated_sharpe=performance.deflated_sharpe(trial.r, trial_sharpes(trials)),
         overfitting=overfitting(trials),
         gates=(
@@ -133,9 +137,9 @@ def _candidate_gate(trials: Sequence[Trial], config: Config) -> GateVerdict:
     )
 
 
-def _explain_first_window(market: PreparedMarket, trial: Trial) -> Explanation:
+def _explain_first_window(market: PreparedMarket, trial: Trial, model: str) -> Explanation:
     window = market.windows[0]
-    booster = market.fit(trial.parameters, window.train_start, window.train_end)
+    booster = lgb.Booster(model_str=model)
     features, _ = market.training_set(
         trial.parameters.indicators, window.train_start, window.train_end
     )

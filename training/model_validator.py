@@ -17,31 +17,28 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from store.config_file import read_config
-from strategy.config import Config, config_from
+from store import embedded
+from store.config_file import add_config_arguments, chosen_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the campaign; returns the exit status."""
-    from training.arguments import add_market_arguments, add_store_argument
+    from store.candle_arguments import add_market_arguments
+    from training.arguments import add_store_argument
     from training.console import run_command
 
     parser = argparse.ArgumentParser(
         prog="python -m training.model_validator", description=__doc__.split("\n")[0]
     )
     add_market_arguments(parser)
-    parser.add_argument("--config", default="config.json", help="(%(default)s)")
-    parser.add_argument("--max-trials", type=int, help="instead of search.max_trials")
+    add_config_arguments(parser)
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument(
-        "--seed",
-        type=int,
-        help="of search, simulations and embedded market; instead of the config's",
-    )
-    parser.add_argument(
-        "--preflight", choices=("warn", "stop", "off"), help="instead of preflight.mode"
+        "--checkpoints",
+        default=embedded.CHECKPOINTS,
+        metavar="FOLDER|s3://BUCKET/PREFIX",
+        help="where an interrupted campaign finds what it had computed (%(default)s)",
     )
     add_store_argument(parser)
     options = parser.parse_args(arguments)
@@ -51,11 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _discover(options: argparse.Namespace) -> int:
-    from training.arguments import candle_source, tracking_uri
+    from store.candle_arguments import candle_source
+    from store.clock import utc_now
+    from store.state import open_state
+    from training.arguments import tracking_uri
     from training.campaign import run_campaign
     from training.request import CampaignRequest
 
-    config = _overridden(read_config(Path(options.config)), options)
+    config = chosen_config(options)
     config.require_market(options.asset, options.timeframe)
     request = CampaignRequest(
         asset=options.asset,
@@ -64,21 +64,12 @@ def _discover(options: argparse.Namespace) -> int:
         source=candle_source(options, config),
         tracking_uri=tracking_uri(options.tracking_uri),
         jobs=options.jobs,
+        checkpoints=options.checkpoints,
+        state=open_state(embedded.STATE),
+        clock=utc_now,
     )
     run_campaign(request)
     return 0
-
-
-def _overridden(config: Config, options: argparse.Namespace) -> Config:
-    """The config with the command line's values in it, validated like the file's own."""
-    document = config.model_dump(mode="json")
-    if options.max_trials is not None:
-        document["search"]["max_trials"] = options.max_trials
-    if options.seed is not None:
-        document["monte_carlo_config"]["random_seed"] = options.seed
-    if options.preflight is not None:
-        document["preflight"]["mode"] = options.preflight
-    return config_from(document, source=f"{options.config} with the command line's values")
 
 
 if __name__ == "__main__":

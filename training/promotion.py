@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from registry.bundle import StrategyBundle
 from registry.connection import Client
+from registry.identity import Identity
 from registry.lifecycle import Lifecycle, Stage, verdict_tags
 from registry.registration import register
 from registry.tracking import CampaignTracker
@@ -13,7 +14,7 @@ from training.arguments import epoch_ms
 from training.candidate import Candidate
 from training.explain import against_theory, ranking, top_share
 from training.publication import candidate_description
-from training.request import CampaignRequest, Identity
+from training.request import CampaignRequest
 from training.walk_forward import PreparedMarket
 
 EXAMPLE_BARS = 5

@@ -27,18 +27,13 @@ from registry.connection import Client, connect
 from registry.lifecycle import GateVerdict
 from registry.runs import Run, find_campaign, read_json, read_table
 from registry.tracking import CampaignTracker
+from store.candle_arguments import add_market_arguments, candle_source
 from strategy.candles import digest
 from strategy.config import Config, MonteCarlo, config_from
 from strategy.errors import DataError
 from strategy.simulate import outcomes
 from training import report
-from training.arguments import (
-    add_market_arguments,
-    add_store_argument,
-    candle_source,
-    epoch_ms,
-    tracking_uri,
-)
+from training.arguments import add_store_argument, epoch_ms, tracking_uri
 from training.console import console, gate_table, run_command
 from training.random_entries import (
     EntryWindow,

@@ -1,16 +1,17 @@
-"""What a campaign is asked for, and what makes two campaigns the same one."""
+"""What a campaign is asked for."""
 
 from __future__ import annotations
 
-import hashlib
+import math
 from dataclasses import dataclass
 
-import pandas as pd
-
-from registry.code_version import code_digest, git_commit
+from registry.code_version import git_commit
+from registry.identity import Identity
 from store.candles import CandleSource
-from strategy.candles import digest
+from store.clock import Clock
+from store.state import StateTable
 from strategy.config import Config
+from training.discovery import WHOLE, Part
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class CampaignRequest:
     source: CandleSource
     tracking_uri: str
     jobs: int
+    """Processes that evaluate."""
+    checkpoints: str
+    """Folder or ``s3://bucket/prefix`` below which checkpoints are kept."""
+    state: StateTable
+    clock: Clock
+    part: Part = WHOLE
+    resume_limit: float = math.inf
+    """How often in a row the job may be resumed without a new checkpoint."""
 
     @property
     def model_name(self) -> str:
@@ -34,25 +43,6 @@ class CampaignRequest:
         """Below every figure: what was searched, and whether the market is real."""
         market = "SYNTHETIC MARKET, " if self.source.synthetic else ""
         return f"{self.asset} {self.timeframe} · {market}{self.source.name}"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What makes two campaigns the same one."""
-
-    config_digest: str
-    data_digest: str
-    code_digest: str
-
-    @classmethod
-    def of(cls, config: Config, candles: pd.DataFrame) -> Identity:
-        """With the code that runs here and now."""
-        return cls(config.digest, digest(candles), code_digest())
-
-    def campaign_id(self, model_name: str) -> str:
-        """Equal for equal config, candles and code; its runs in MLflow are shared."""
-        text = "\n".join((model_name, self.config_digest, self.data_digest, self.code_digest))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def run_tags(request: CampaignRequest, identity: Identity) -> dict[str, str]:

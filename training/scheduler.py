@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import heapq
 import multiprocessing
+import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pandas as pd
 
 from strategy.config import Config, Pruning
+from strategy.errors import RetryError
 from strategy.windows import Window
+from training.checkpointing import WindowCheckpoints
 from training.trial import Trial, is_hopeless
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
@@ -27,52 +32,102 @@ TRIALS_SIDE_BY_SIDE = 4
 
 _market: PreparedMarket
 """The worker process's own copy, prepared once."""
+_checkpoints: WindowCheckpoints | None
 
 Evaluate = Callable[[TrialParameters, Window], WindowResult]
+Recall = Callable[[TrialParameters, Window], WindowResult | None]
 
 
 @contextmanager
 def worker_pool(
-    jobs: int, candles: pd.DataFrame, timeframe: str, config: Config
+    jobs: int,
+    candles: pd.DataFrame,
+    timeframe: str,
+    config: Config,
+    checkpoints: WindowCheckpoints | None = None,
 ) -> Iterator[Executor]:
     """Processes that evaluate windows of one market.
 
     They are spawned, not forked (LightGBM's OpenMP threads do not survive a fork), and leave
     Ctrl-C to the parent, which drops what waits and lets them finish the window in hand.
+    Should the parent be killed, they end with it.
+
+    Parameters
+    ----------
+    checkpoints
+        Where a worker keeps each result before it takes the next unit, so that an interruption
+        never costs more than one unit a worker; without it nothing is kept.
+
+    Raises
+    ------
+    RetryError
+        A worker process died, as when the machine runs out of memory.
     """
     executor = ProcessPoolExecutor(
         max_workers=jobs,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_prepare_worker,
-        initargs=(candles, timeframe, config),
+        initargs=(candles, timeframe, config, checkpoints),
     )
     try:
+        executor.submit(os.getpid)  # starts the processes, which get ready meanwhile
         yield executor
+    except BrokenProcessPool as error:
+        raise RetryError(
+            "a worker process died (was it killed for lack of memory?): run the campaign again, "
+            "with fewer --jobs if it happens again"
+        ) from error
     finally:
         executor.shutdown(cancel_futures=True)
 
 
 def evaluate_in_worker(parameters: TrialParameters, window: Window) -> WindowResult:
-    """Evaluate a unit on the worker's own market."""
+    """Evaluate a unit on the worker's own market, and keep the result."""
     started = time.perf_counter()
     result = _market.evaluate(parameters, window)
-    return replace(result, seconds=time.perf_counter() - started)
+    result = replace(result, seconds=time.perf_counter() - started)
+    return _checkpoints.keep(parameters, result) if _checkpoints else result
 
 
-def _prepare_worker(candles: pd.DataFrame, timeframe: str, config: Config) -> None:
-    global _market
+def fit_in_worker(parameters: TrialParameters, window: Window) -> str:
+    """Train a window's model once more and keep it; returns it as LightGBM writes it."""
+    booster = _market.fit(parameters, window.train_start, window.train_end)
+    text: str = booster.model_to_string()
+    if _checkpoints:
+        _checkpoints.keep_booster(parameters, window, text)
+    return text
+
+
+def _prepare_worker(
+    candles: pd.DataFrame, timeframe: str, config: Config, checkpoints: WindowCheckpoints | None
+) -> None:
+    global _market, _checkpoints
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _market = PreparedMarket(candles, timeframe, config)
+    _checkpoints = checkpoints
+
+
+def _end_with_parent() -> None:
+    """A worker holds both ends of its queue, so that nothing else would tell it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def recall_nothing(parameters: TrialParameters, window: Window) -> None:
+    """A :data:`Recall` of a search that begins from nothing."""
 
 
 def walk(
-    parameters: Sequence[TrialParameters],
+    trials: Mapping[int, TrialParameters],
     windows: Sequence[Window],
     *,
-    first_number: int,
     pruning: Pruning,
     executor: Executor,
     evaluate: Evaluate,
+    recall: Recall = recall_nothing,
     in_flight: int,
     on_window: Callable[[int, TrialParameters, WindowResult], None],
     on_trial: Callable[[Trial], None],
@@ -81,48 +136,54 @@ def walk(
 
     Parameters
     ----------
+    trials
+        By their numbers.
     windows
         In order of time.
-    first_number
-        Number of the first trial; the others count on from it.
     evaluate
         Called in the executor with (parameters, window).
+    recall
+        Called in this process with the same; what it returns need not be evaluated.
     in_flight
         Units handed to the executor at a time: enough to keep it busy, few enough that
         little is lost when the search is interrupted.
     on_window, on_trial
         Called in this process as units and trials finish, in no fixed order.
     """
-    progress = [_Progress(len(windows), pruning) for _ in parameters]
+    numbers = list(trials)
+    progress = [_Progress(len(windows), pruning) for _ in numbers]
     ready = [
         _in_turn(trial, window)
-        for trial in range(len(parameters))
+        for trial in range(len(numbers))
         for window in progress[trial].start()
     ]
     heapq.heapify(ready)
     running: dict[Future[WindowResult], tuple[int, int]] = {}
     finished: dict[int, Trial] = {}
+
+    def take(trial: int, window: int, result: WindowResult) -> None:
+        number = numbers[trial]
+        on_window(number, trials[number], result)
+        for successor in progress[trial].complete(window, result):
+            heapq.heappush(ready, _in_turn(trial, successor))
+        if progress[trial].finished:
+            record, pruned = progress[trial].record(), progress[trial].pruned
+            finished[trial] = Trial(number, trials[number], record, pruned)
+            on_trial(finished[trial])
+
     while ready or running:
         while ready and len(running) < in_flight:
             _, window, trial = heapq.heappop(ready)
-            future = executor.submit(evaluate, parameters[trial], windows[window])
-            running[future] = trial, window
+            unit = trials[numbers[trial]], windows[window]
+            known = recall(*unit)
+            if known is None:
+                running[executor.submit(evaluate, *unit)] = trial, window
+            else:
+                take(trial, window, known)
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            trial, window = running.pop(future)
-            result = future.result()
-            on_window(first_number + trial, parameters[trial], result)
-            for successor in progress[trial].complete(window, result):
-                heapq.heappush(ready, _in_turn(trial, successor))
-            if progress[trial].finished:
-                finished[trial] = Trial(
-                    first_number + trial,
-                    parameters[trial],
-                    progress[trial].record(),
-                    progress[trial].pruned,
-                )
-                on_trial(finished[trial])
-    return [finished[trial] for trial in range(len(parameters))]
+            take(*running.pop(future), future.result())
+    return [finished[trial] for trial in range(len(numbers))]
 
 
 def _in_turn(trial: int, window: int) -> tuple[int, int, int]:

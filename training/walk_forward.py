@@ -73,6 +73,8 @@ class WindowResult:
     """Out of sample, over the validation bars whose label is known; nats."""
     seconds: float = math.nan
     """Wall time that the evaluation took; says nothing about the strategy."""
+    checkpoint: str | None = None
+    """Hash of the checkpoint that holds this result; None if it is not kept."""
 
     @property
     def r(self) -> Floats:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -148,12 +149,12 @@ def clock() -> Any:
     return itertools.count(1_700_000_000_000, 1000).__next__
 
 
-def put(client: MlflowClient, run_id: str, bundle: StrategyBundle) -> int:
+def put(client: MlflowClient, run_id: str, bundle: StrategyBundle, model_name: str = MODEL) -> int:
     return register(
         client,
         run_id,
         bundle,
-        model_name=MODEL,
+        model_name=model_name,
         input_example=CANDLES.tail(5),
         description="found by a test",
         tags={"config_digest": bundle.config_digest},
@@ -315,7 +316,7 @@ def test_a_campaign_lives_through_a_server_from_its_first_run_to_staging(
 
     again = campaign_in(client, tmp_path)
     assert again.run_id == tracker.run_id
-    assert again.has_finished(again.window_key(1, 1))
+    assert again.window_is_finished(1, 1)
     again.finish("FINISHED", "promoted")
     run = find_campaign(client, "discovery", "latest")
     assert run.info.run_id == tracker.run_id
@@ -338,6 +339,43 @@ def test_a_campaign_lives_through_a_server_from_its_first_run_to_staging(
 
     found = predicted_elsewhere(server, f"models:/{MODEL}@staging", tmp_path)
     assert_same_signals(found, bundle)
+
+
+ARN = "arn:aws:sagemaker:ap-southeast-1:123456789012:mlflow-app/app-0A1B2C3D4E5F"
+
+
+def test_an_mlflow_app_of_sagemaker_is_reached_by_its_arn(
+    server: str, bundle: StrategyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through SageMaker's own plugin, which signs each request; the app is a local server."""
+    monkeypatch.setenv("SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT", server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-southeast-1")
+    before = mlflow.get_tracking_uri()
+    try:
+        client = connect(ARN)
+        # The app hands files to its bucket, not through itself; here the bucket is a folder.
+        experiment = client.create_experiment("by-arn", (tmp_path / "bucket").as_uri())
+        tracker = open_campaign(
+            client, experiment, "byarn", name="by arn", params={}, tags={},
+            candles=CandleSource("x", "0" * 64, "x", "local"), clock=clock(),
+        )  # fmt: skip
+        tracker.open_trial(1, params={"atr_period": 14}, tags={})
+        tracker.log_window(1, 1, metrics={"r": 0.5}, tags={}, seconds=1.0)
+        (tmp_path / "files").mkdir()
+        (tmp_path / "files" / "candidate.json").write_text('{"winner": 1}')
+        tracker.log_folder(tracker.run_id, tmp_path / "files")
+        number = put(client, tracker.run_id, bundle, model_name="by-arn")
+        Lifecycle(client, "by-arn", clock()).move(number, Stage.STAGING, who="test", why="passed")
+        tracker.finish("FINISHED", "promoted")
+    finally:
+        mlflow.set_tracking_uri(before)
+    directly = connect(server)
+    run = find_campaign(directly, "by-arn", "latest")
+    assert read_json(directly, run.info.run_id, "candidate.json") == {"winner": 1}
+    (version,) = Lifecycle(directly, "by-arn", clock()).versions_in(Stage.STAGING)
+    assert version.run_id == run.info.run_id
 
 
 def test_reading_a_bundle_takes_nothing_that_a_small_lambda_lacks() -> None:

@@ -151,8 +151,8 @@ def test_an_interrupted_campaign_goes_on_with_its_own_runs(
 
     second = open_it()
     assert second.run_id == first.run_id
-    assert second.has_finished(second.window_key(1, 1))
-    assert not second.has_finished(second.window_key(1, 2))
+    assert second.window_is_finished(1, 1)
+    assert not second.window_is_finished(1, 2)
     assert second.open_trial(1, params={"a": 1}, tags={}) == trial_run
     window(second, 1, 1)
     window(second, 1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
@@ -48,17 +48,21 @@ def losing_from(first_loss: dict[int, int]) -> Callable[[TrialParameters, Window
     return evaluate
 
 
-def _walk(executor: Executor, in_flight: int, trials: int = 6, **changes: Any) -> list[Trial]:
+def _walk(
+    executor: Executor,
+    in_flight: int,
+    trials: int = 6,
+    numbers: Sequence[int] = (),
+    **changes: Any,
+) -> list[Trial]:
     settings: dict[str, Any] = {
-        "first_number": 0,
         "pruning": PRUNING,
         "evaluate": losing_from({8: 1, 10: 4, 11: 5}),
         "on_window": lambda number, parameters, result: None,
         "on_trial": lambda trial: None,
     }
-    return walk(
-        parameters(trials), windows(8), executor=executor, in_flight=in_flight, **settings | changes
-    )
+    numbered = dict(zip(numbers or range(trials), parameters(trials), strict=True))
+    return walk(numbered, windows(8), executor=executor, in_flight=in_flight, **settings | changes)
 
 
 def record(trials: list[Trial]) -> list[tuple[int, bool, int, tuple[float, ...]]]:
@@ -135,14 +139,41 @@ def test_each_unit_is_evaluated_once_and_reported_once() -> None:
     assert sorted(reported) == units
 
 
-def test_numbers_go_on_from_the_first_number() -> None:
+def test_trials_keep_the_numbers_that_they_were_given() -> None:
     finished: list[int] = []
     with ThreadPoolExecutor(2) as executor:
         trials = _walk(
-            executor, 4, trials=2, first_number=40, on_trial=lambda t: finished.append(t.number)
+            executor, 4, trials=2, numbers=[3, 40], on_trial=lambda t: finished.append(t.number)
         )
-    assert [trial.number for trial in trials] == [40, 41]
-    assert sorted(finished) == [40, 41]
+    assert [trial.number for trial in trials] == [3, 40]
+    assert sorted(finished) == [3, 40]
+
+
+@pytest.mark.parametrize("left", range(0, 44, 4))
+def test_what_is_recalled_is_not_evaluated_and_changes_nothing(left: int) -> None:
+    """After an interruption at any point: the search ends as if it had not been interrupted."""
+    evaluate = losing_from({8: 1, 10: 4, 11: 5})
+    kept: dict[tuple[TrialParameters, int], WindowResult] = {}
+
+    def keeping(trial: TrialParameters, window: Window) -> WindowResult:
+        kept[trial, window.number] = evaluate(trial, window)
+        return kept[trial, window.number]
+
+    with ThreadPoolExecutor(1) as alone:
+        expected = record(_walk(alone, 1, evaluate=keeping))
+    recalled = dict(list(kept.items())[:left])
+    evaluated: list[tuple[TrialParameters, int]] = []
+
+    def counting(trial: TrialParameters, window: Window) -> WindowResult:
+        evaluated.append((trial, window.number))
+        return evaluate(trial, window)
+
+    with ThreadPoolExecutor(2) as executor:
+        resumed = _walk(
+            executor, 4, evaluate=counting, recall=lambda trial, w: recalled.get((trial, w.number))
+        )
+    assert record(resumed) == expected
+    assert sorted(evaluated, key=str) == sorted(kept.keys() - recalled.keys(), key=str)
 
 
 def test_an_error_in_a_unit_reaches_the_caller() -> None:
