@@ -71,8 +71,8 @@ class CostSettings(BaseModel):
 
     monthly_cost_limit: Annotated[float, Field(ge=0, description="USD, all of the project")] = 10.0
     spot_min_discount_perc: Annotated[
-        float, Field(ge=0, le=1, description="Smallest Spot discount, 0.5 is 50 %")
-    ] = 0.5
+        float, Field(ge=0, le=1, description="Smallest Spot discount, 0.4 is 40 %")
+    ] = 0.4
     spot_instance_type: Annotated[
         tuple[str, ...],
         Field(min_length=1, description="Which to try; EC2's names stand for SageMaker's"),

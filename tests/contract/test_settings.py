@@ -63,7 +63,7 @@ def test_what_is_not_set_has_its_default(case: Case) -> None:
     cost = case.settings.cost()
     assert cost == CostSettings()
     assert cost.monthly_cost_limit == 10.0
-    assert cost.spot_min_discount_perc == 0.5
+    assert cost.spot_min_discount_perc == 0.4
     assert cost.max_runtime_hours == 6
     assert cost.max_wait_hours == 24
     assert cost.launch_window_hours == 8

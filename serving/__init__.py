@@ -1,0 +1,1 @@
+"""Processes that run strategies and launch the jobs that find them; each AWS Lambda is one file."""
