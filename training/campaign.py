@@ -132,13 +132,12 @@ class _Campaign:
 
 def _run(campaign: _Campaign, tracker: CampaignTracker) -> tuple[GateVerdict, ...] | None:
     request, market, job = campaign.request, campaign.market, campaign.job
-    if not _preflight(market, tracker):
-        job.write(status="completed", verdict="rejected", reason="the preflight failed")
-        return ()
     kept = WindowCheckpoints(campaign.checkpoints)
-    with worker_pool(
-        request.jobs, market.candles, market.timeframe, market.config, kept
-    ) as executor:
+    pool = worker_pool(request.jobs, market.candles, market.timeframe, market.config, kept)
+    with pool as executor:
+        if not _preflight(market, tracker):
+            job.write(status="completed", verdict="rejected", reason="the preflight failed")
+            return ()
         if job.shards > 1:
             _cover(campaign, tracker, executor, kept.recall())
             if not job.covered():

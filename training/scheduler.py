@@ -11,6 +11,7 @@ import heapq
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -63,22 +65,26 @@ def worker_pool(
     RetryError
         A worker process died, as when the machine runs out of memory.
     """
-    executor = ProcessPoolExecutor(
-        max_workers=jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_prepare_worker,
-        initargs=(candles, timeframe, config, checkpoints),
-    )
-    try:
-        executor.submit(os.getpid)  # starts the processes, which get ready meanwhile
-        yield executor
-    except BrokenProcessPool as error:
-        raise RetryError(
-            "a worker process died (was it killed for lack of memory?): run the campaign again, "
-            "with fewer --jobs if it happens again"
-        ) from error
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with tempfile.TemporaryDirectory() as folder:
+        # Handed over in the processes' own start, candles would make each wait for the one before.
+        path = Path(folder) / "candles"
+        candles.to_pickle(path)
+        executor = ProcessPoolExecutor(
+            max_workers=jobs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_prepare_worker,
+            initargs=(path, timeframe, config, checkpoints),
+        )
+        try:
+            executor.submit(os.getpid)  # starts the processes, which get ready meanwhile
+            yield executor
+        except BrokenProcessPool as error:
+            raise RetryError(
+                "a worker process died (was it killed for lack of memory?): run the campaign "
+                "again, with fewer --jobs if it happens again"
+            ) from error
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def evaluate_in_worker(parameters: TrialParameters, window: Window) -> WindowResult:
@@ -99,12 +105,12 @@ def fit_in_worker(parameters: TrialParameters, window: Window) -> str:
 
 
 def _prepare_worker(
-    candles: pd.DataFrame, timeframe: str, config: Config, checkpoints: WindowCheckpoints | None
+    candles: Path, timeframe: str, config: Config, checkpoints: WindowCheckpoints | None
 ) -> None:
     global _market, _checkpoints
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _market = PreparedMarket(candles, timeframe, config)
+    _market = PreparedMarket(pd.read_pickle(candles), timeframe, config)
     _checkpoints = checkpoints
 
 
