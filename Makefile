@@ -32,7 +32,7 @@ ui: $(VENV)/.installed ## the MLflow UI on what demo left in var/
 	@$(PY) -m mlflow ui --backend-store-uri $(TRACKING_URI) --host 127.0.0.1 --port $(PORT) --workers 1
 
 test: $(VENV)/.installed-dev ## all tests but the torturing ones
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses auto --dist loadfile
 
 torture: $(VENV)/.installed-dev ## the tests that take minutes, and many more property examples
 	@$(PY) -m pytest -m "torture or not torture" --hypothesis-profile torture

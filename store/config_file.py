@@ -1,10 +1,11 @@
-"""Reads config.json from a file."""
+"""Reads config.json from a file, with what the command line says instead."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from strategy.config import Config, parse_config
+from strategy.config import Config, config_from, parse_config
 from strategy.errors import ConfigError
 
 
@@ -21,3 +22,35 @@ def read_config(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}; give --config PATH") from error
     return parse_config(text, source=str(path))
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--config --max-trials --seed --preflight``: the file, and values instead of its own."""
+    parser.add_argument("--config", default="config.json", help="(%(default)s)")
+    parser.add_argument("--max-trials", type=int, help="instead of search.max_trials")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="of search, simulations and embedded market; instead of the config's",
+    )
+    parser.add_argument(
+        "--preflight", choices=("warn", "stop", "off"), help="instead of preflight.mode"
+    )
+
+
+def chosen_config(options: argparse.Namespace) -> Config:
+    """The config with the command line's values in it, validated like the file's own.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`read_config`.
+    """
+    document = read_config(Path(options.config)).model_dump(mode="json")
+    if options.max_trials is not None:
+        document["search"]["max_trials"] = options.max_trials
+    if options.seed is not None:
+        document["monte_carlo_config"]["random_seed"] = options.seed
+    if options.preflight is not None:
+        document["preflight"]["mode"] = options.preflight
+    return config_from(document, source=f"{options.config} with the command line's values")

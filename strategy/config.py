@@ -217,6 +217,10 @@ class CheckpointConfig(Section):
     max_resume_attempts: Annotated[int, Field(ge=0, le=100)]
     checkpoint_retention_days: PositiveInt
 
+    def in_bucket(self, bucket: str) -> str:
+        """``s3_checkpoint_path`` with the bucket that was deployed in place of [BUCKET_NAME]."""
+        return self.s3_checkpoint_path.replace("[BUCKET_NAME]", bucket)
+
 
 class MonteCarlo(Section):
     n_simulations: Annotated[int, Field(ge=10, le=100_000)]

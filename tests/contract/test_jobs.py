@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from botocore.stub import Stubber
 
 from store.aws import CapacityError, client, patient
 from store.backoff import Backoff
+from store.local_jobs import LocalJobs
 from store.sagemaker_jobs import SageMakerJobs, describe_training_job, training_job_request
 from store.training_jobs import Jobs
 from strategy.errors import ConfigError, RetryError, StoreError
@@ -21,6 +24,10 @@ SPEC = job_spec()
 REQUEST = training_job_request(SPEC, role_arn=ROLE_ARN, image_uri=IMAGE_URI)
 ARN = f"arn:aws:sagemaker:ap-southeast-1:123456789012:training-job/{SPEC.name}"
 NAME = {"TrainingJobName": SPEC.name}
+ENDS_WELL = (
+    "import os, pathlib; "
+    "pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'], 'model/result.json').write_text('{}')"
+)
 
 
 class Naps(list[float]):
@@ -41,9 +48,19 @@ def sagemaker() -> Iterator[Any]:
         yield client("sagemaker")
 
 
-@pytest.fixture(params=["sagemaker"])
-def jobs(request: pytest.FixtureRequest, sagemaker: Any) -> Jobs:
+@pytest.fixture
+def on_sagemaker(sagemaker: Any) -> Jobs:
     return SageMakerJobs(sagemaker, ROLE_ARN, IMAGE_URI)
+
+
+@pytest.fixture(params=["sagemaker", "local"])
+def jobs(request: pytest.FixtureRequest, sagemaker: Any, tmp_path: Path) -> Jobs:
+    if request.param == "sagemaker":
+        found: Jobs = request.getfixturevalue("on_sagemaker")
+        return found
+    place = {"LocationConstraint": "ap-southeast-1"}
+    client("s3").create_bucket(Bucket="trading", CreateBucketConfiguration=place)
+    return LocalJobs(tmp_path / "jobs", program=(sys.executable, "-c", ENDS_WELL))
 
 
 @pytest.fixture
@@ -74,21 +91,23 @@ def test_a_job_that_was_never_created_is_none(jobs: Jobs) -> None:
     assert jobs.describe(SPEC.name) is None
 
 
-def test_creating_a_job_again_makes_no_second_one(jobs: Jobs, sagemaker: Any) -> None:
-    jobs.create(SPEC)
-    jobs.create(SPEC)
+def test_creating_a_job_again_makes_no_second_one(on_sagemaker: Jobs, sagemaker: Any) -> None:
+    on_sagemaker.create(SPEC)
+    on_sagemaker.create(SPEC)
     assert len(sagemaker.list_training_jobs()["TrainingJobSummaries"]) == 1
 
 
-def test_a_job_is_found_by_its_tags_in_the_console(jobs: Jobs, sagemaker: Any) -> None:
-    jobs.create(SPEC)
+def test_a_job_is_found_by_its_tags_in_the_console(on_sagemaker: Jobs, sagemaker: Any) -> None:
+    on_sagemaker.create(SPEC)
     arn = sagemaker.describe_training_job(**NAME)["TrainingJobArn"]
     tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
     assert tags == {**SPEC.tags, "Project": "CryptoTradingSystem"}
 
 
-def test_sagemaker_keeps_what_makes_it_a_resumable_spot_job(jobs: Jobs, sagemaker: Any) -> None:
-    jobs.create(SPEC)
+def test_sagemaker_keeps_what_makes_it_a_resumable_spot_job(
+    on_sagemaker: Jobs, sagemaker: Any
+) -> None:
+    on_sagemaker.create(SPEC)
     job = sagemaker.describe_training_job(**NAME)
     for field in ("EnableManagedSpotTraining", "StoppingCondition", "CheckpointConfig"):
         assert job[field] == REQUEST[field]

@@ -1,0 +1,23 @@
+"""The campaign that was left alone, with which those that were interrupted are compared."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.interruptions.campaigns import Campaign, pruning_config
+from tests.integration.interruptions.endings import ending
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """Six trials through ten windows, one of which is pruned; ends in Staging."""
+    campaign = Campaign(tmp_path_factory.mktemp("undisturbed"), pruning_config())
+    ended = campaign.attempt()
+    assert ended.status == 0, ended.output
+    found = ending(campaign.var)
+    assert {status for _, status in found["statuses"]} == {"FINISHED"}
+    assert [version["stage"] for version in found["versions"]] == ["Staging"]
+    pruned = {tags["pruned"] for tags in found["tags"].values() if "pruned" in tags}
+    assert pruned == {"true", "false"}
+    assert not campaign.recomputed
+    return campaign
