@@ -220,4 +220,6 @@ def _leverage(side: Side, price: Decimal, stop_distance: Decimal, rules: RiskRul
 
 
 def _multiple(value: Decimal, of: Decimal, rounding: str) -> Decimal:
-    return (value / of).to_integral_value(rounding) * of
+    """Exact whatever the number of digits, as a quotient would not be."""
+    below = value // of * of  # of what is positive
+    return below + of if rounding == ROUND_CEILING and below < value else below

@@ -148,3 +148,8 @@ def test_open_risk_is_the_distance_to_the_stop_in_force_and_never_negative() -> 
 )
 def test_a_stop_is_rounded_towards_the_entry(side: int, price: str, expected: str) -> None:
     assert BTC.stop_price(D(price), side) == D(expected)  # type: ignore[arg-type]
+
+
+def test_more_digits_than_decimals_usually_keep_are_not_rounded_up() -> None:
+    assert BTC.quantity(D("0.9999999999999999999999999999999999")) == D("0.999")
+    assert BTC.stop_price(D("100.1000000000000000000000000000000001"), 1) == D("100.20")

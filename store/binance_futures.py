@@ -1,0 +1,347 @@
+"""Binance USDT-M futures with real orders, through ccxt.
+
+Of ccxt come signing, rate limits, addresses and the table of endpoints, through its implicit
+methods. Its unified ones would round prices and quantities by themselves, answer in floats, and
+may load all markets in the middle of placing an order.
+
+Stops are conditional orders of Binance's Algo service, where they moved on 2025-12-09 (-4120 at
+the old place). They are reduce-only with a quantity and not ``closePosition``, of which Binance
+lets only one rest (-4130): the new stop must rest before the old one goes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import ccxt
+
+from store import binance_rows as rows
+from store.backoff import Backoff
+from store.binance_errors import AlreadySetError, BusyError, ClockError, translated, understood
+from store.binance_rows import Row
+from store.clock import Clock, utc_now
+from store.exchange import (
+    Balance,
+    ExchangePosition,
+    OrderState,
+    StopOrder,
+    StopStatus,
+    UnknownOrderError,
+    checked_client_order_id,
+)
+from strategy.errors import ConfigError, RetryError
+from strategy.sizing import MarketFilters
+
+Request = Callable[[Row], Any]
+
+_RECEIVE_WINDOW_MS = 5000
+_TIMEOUT_MS = 10_000
+_FILTERS_LAST = timedelta(hours=1)
+
+
+def connect_futures(api_key: str, api_secret: str, environment: str = "live") -> ccxt.binanceusdm:
+    """The ccxt client of an account.
+
+    Parameters
+    ----------
+    api_key, api_secret
+        Of the environment: demo trading has keys of its own.
+    environment
+        ``live``, or ``demo``: Binance's demo trading, which took the place of its testnet.
+
+    Raises
+    ------
+    ConfigError
+        The key or the secret is empty, or the environment is neither of the two.
+    """
+    for name, value in (("binance_api_key", api_key), ("binance_api_secret", api_secret)):
+        if not value.strip():
+            raise ConfigError(f"{name} is empty: live trading needs a key that may trade futures")
+    if environment not in ("live", "demo"):
+        raise ConfigError(
+            f"Binance environment {environment!r} is not known: live, or demo (demo trading took "
+            "the place of the futures testnet)"
+        )
+    for chatty in ("ccxt.base.exchange", "urllib3.connectionpool"):
+        logging.getLogger(chatty).setLevel(logging.INFO)  # debug would show keys and signatures
+    exchange = ccxt.binanceusdm(
+        {
+            "apiKey": api_key.strip(),
+            "secret": api_secret.strip(),
+            "enableRateLimit": True,
+            "requests_trust_env": True,
+            "timeout": _TIMEOUT_MS,
+            "options": {"recvWindow": _RECEIVE_WINDOW_MS},
+        }
+    )
+    if environment == "demo":
+        exchange.enable_demo_trading(True)
+    return exchange
+
+
+@dataclass(frozen=True)
+class BinanceFutures:
+    """An account at Binance USDT-M futures; see :class:`store.exchange.Exchange`.
+
+    Reads, settings and cancellations are repeated where that may help, an order never is. Only
+    a request that Binance refused for its timestamp is made again at once, by Binance's clock.
+
+    Parameters
+    ----------
+    exchange
+        The ccxt client (:func:`connect_futures`).
+    backoff
+        How a read is repeated. Where Binance asks for a longer rest than ``backoff.longest``
+        the read fails.
+    clock
+        Tells how old the filters are that were read last.
+    """
+
+    exchange: ccxt.binanceusdm = field(repr=False)
+    backoff: Backoff = field(default_factory=lambda: Backoff(attempts=4, first=0.5, longest=10.0))
+    clock: Clock = utc_now
+    _filters: dict[str, tuple[datetime, MarketFilters]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def lands_within(self) -> timedelta:
+        """Binance refuses what arrives later than the receive window after its timestamp.
+
+        A second for the difference of the clocks, which it tolerates, is added.
+        """
+        return timedelta(milliseconds=_RECEIVE_WINDOW_MS + 1000)
+
+    def server_time(self) -> datetime:
+        what = "server time"
+        answer = self._read(what, self.exchange.fapiPublicGetTime, {})
+        with understood(what):
+            return rows.moment(answer["serverTime"])
+
+    def filters(self, symbol: str) -> MarketFilters:
+        """Read with those of all symbols, and kept for an hour."""
+        now = self.clock()
+        if symbol not in self._filters or now - self._filters[symbol][0] > _FILTERS_LAST:
+            what = f"filters of {symbol}"
+            answer = self._read(what, self.exchange.fapiPublicGetExchangeInfo, {})
+            with understood(what):
+                read = {row["symbol"]: row for row in answer["symbols"]}
+                if symbol not in read:
+                    raise ConfigError(f"{what}: Binance USDT-M futures do not trade this symbol")
+                self._filters[symbol] = (now, rows.market_filters(read[symbol]))
+        return self._filters[symbol][1]
+
+    def last_price(self, symbol: str) -> Decimal:
+        what = f"last price of {symbol}"
+        answer = self._read(what, self.exchange.fapiPublicV2GetTickerPrice, {"symbol": symbol})
+        with understood(what):
+            return Decimal(answer["price"])
+
+    def balance(self) -> Balance:
+        what = "balance"
+        answer = self._read(what, self.exchange.fapiPrivateV3GetAccount, {})
+        with understood(what):
+            return rows.balance(answer)
+
+    def positions(self) -> list[ExchangePosition]:
+        return self._positions({})
+
+    def position(self, symbol: str) -> ExchangePosition | None:
+        found = self._positions({"symbol": symbol})
+        return found[0] if found else None
+
+    def prepare(self, symbol: str, leverage: int) -> None:
+        for what, request, params in (
+            (
+                "one-way mode",
+                self.exchange.fapiPrivatePostPositionSideDual,
+                {"dualSidePosition": "false"},
+            ),
+            (
+                f"isolated margin of {symbol}",
+                self.exchange.fapiPrivatePostMarginType,
+                {"symbol": symbol, "marginType": rows.ISOLATED},
+            ),
+            (
+                f"leverage {leverage} of {symbol}",
+                self.exchange.fapiPrivatePostLeverage,
+                {"symbol": symbol, "leverage": leverage},
+            ),
+        ):
+            try:
+                self._read(what, request, params)
+            except AlreadySetError:
+                continue
+
+    def market_order(
+        self,
+        client_order_id: str,
+        symbol: str,
+        side: int,
+        quantity: Decimal,
+        *,
+        reduce_only: bool,
+    ) -> OrderState:
+        what = f"market order {client_order_id} of {symbol}"
+        answer = self._once(
+            what,
+            self.exchange.fapiPrivatePostOrder,
+            {
+                "symbol": symbol,
+                "side": rows.side_name(side),
+                "type": "MARKET",
+                "quantity": f"{quantity:f}",
+                "reduceOnly": "true" if reduce_only else "false",
+                "newClientOrderId": checked_client_order_id(client_order_id),
+                "newOrderRespType": "RESULT",
+            },
+        )
+        with understood(what):
+            return rows.order_state(answer, fee=None)
+
+    def order(self, symbol: str, client_order_id: str) -> OrderState | None:
+        return self._order(
+            f"order {client_order_id} of {symbol}",
+            {"symbol": symbol, "origClientOrderId": checked_client_order_id(client_order_id)},
+        )
+
+    def place_stop(
+        self, client_order_id: str, symbol: str, side: int, quantity: Decimal, stop_price: Decimal
+    ) -> StopOrder:
+        what = f"stop {client_order_id} of {symbol} at {stop_price}"
+        answer = self._once(
+            what,
+            self.exchange.fapiPrivatePostAlgoOrder,
+            {
+                "algoType": "CONDITIONAL",
+                "symbol": symbol,
+                "side": rows.side_name(side),
+                "type": rows.STOP_TYPE,
+                "quantity": f"{quantity:f}",
+                "triggerPrice": f"{stop_price:f}",
+                "workingType": "CONTRACT_PRICE",  # the last price, as candles are made of
+                "reduceOnly": "true",
+                "clientAlgoId": checked_client_order_id(client_order_id),
+            },
+        )
+        with understood(what):
+            return rows.stop_order(answer, order=None)
+
+    def stops(self, symbol: str) -> list[StopOrder]:
+        what = f"stops of {symbol}"
+        answer = self._read(what, self.exchange.fapiPrivateGetOpenAlgoOrders, {"symbol": symbol})
+        with understood(what):
+            found = [
+                rows.stop_order(row, order=None)
+                for row in answer
+                if row["orderType"] == rows.STOP_TYPE
+            ]
+        return [stop for stop in found if stop.status is StopStatus.WAITING]
+
+    def stop(self, symbol: str, client_order_id: str) -> StopOrder | None:
+        what = f"stop {client_order_id} of {symbol}"
+        params = {"clientAlgoId": checked_client_order_id(client_order_id)}
+        try:
+            answer = self._read(what, self.exchange.fapiPrivateGetAlgoOrder, params)
+        except UnknownOrderError:
+            return None
+        with understood(what):
+            order_id = answer["actualOrderId"]
+        order = None
+        if order_id:
+            order = self._order(
+                f"order that {what} became", {"symbol": symbol, "orderId": order_id}
+            )
+        with understood(what):
+            return rows.stop_order(answer, order)
+
+    def cancel_stop(self, symbol: str, client_order_id: str) -> bool:
+        params = {"clientAlgoId": checked_client_order_id(client_order_id)}
+        request = self.exchange.fapiPrivateDeleteAlgoOrder
+        try:
+            self._read(f"cancelling stop {client_order_id} of {symbol}", request, params)
+        except UnknownOrderError:
+            return False
+        return True
+
+    def _positions(self, params: Row) -> list[ExchangePosition]:
+        what = "positions"
+        answer = self._read(what, self.exchange.fapiPrivateV3GetPositionRisk, params)
+        with understood(what):
+            return [
+                rows.position(row, self._margin_settings(row["symbol"]))
+                for row in rows.held(answer)
+            ]
+
+    def _margin_settings(self, symbol: str) -> Row:
+        """Leverage and margin type, which Binance no longer tells with a position."""
+        what = f"margin settings of {symbol}"
+        request = self.exchange.fapiPrivateGetSymbolConfig
+        answer = self._read(what, request, {"symbol": symbol})
+        with understood(what):
+            (settings,) = (row for row in answer if row["symbol"] == symbol)
+        return dict(settings)
+
+    def _order(self, what: str, params: Row) -> OrderState | None:
+        try:
+            answer = self._read(what, self.exchange.fapiPrivateGetOrder, params)
+        except UnknownOrderError:
+            return None
+        with understood(what):
+            filled = Decimal(answer["executedQty"])
+            found = {"symbol": answer["symbol"], "orderId": answer["orderId"]}
+        fee = self._fee(found, filled) if filled else Decimal(0)
+        with understood(what):
+            return rows.order_state(answer, fee)
+
+    def _fee(self, order: Row, filled: Decimal) -> Decimal | None:
+        """What the fills of an order cost, USD; None while not all of them are listed."""
+        what = f"fills of order {order['orderId']} of {order['symbol']}"
+        answer = self._read(what, self.exchange.fapiPrivateGetUserTrades, order)
+        with understood(what):
+            if sum(Decimal(row["qty"]) for row in answer) != filled:
+                return None
+            assets: dict[str, Decimal] = {}
+            for row in answer:
+                asset = row["commissionAsset"]
+                assets[asset] = assets.get(asset, Decimal(0)) + Decimal(row["commission"])
+        return sum((cost * self._dollars(asset) for asset, cost in assets.items()), Decimal(0))
+
+    def _dollars(self, asset: str) -> Decimal:
+        """Price of what the fee was paid in: BNB, where the account wants its discount."""
+        return Decimal(1) if asset == "USDT" else self.last_price(f"{asset}USDT")
+
+    def _read(self, what: str, request: Request, params: Row) -> Any:
+        """Make a request that may be made again, until it is answered."""
+        for pause in self.backoff.pauses():
+            try:
+                return self._once(what, request, params)
+            except BusyError as busy:
+                if busy.retry_after > self.backoff.longest:
+                    raise
+                self.backoff.sleep(max(pause, busy.retry_after))
+            except RetryError:
+                self.backoff.sleep(pause)
+        return self._once(what, request, params)
+
+    def _once(self, what: str, request: Request, params: Row) -> Any:
+        """Make a request; again only where Binance refused it for its timestamp."""
+        try:
+            return _answer(what, request, params)
+        except ClockError:
+            pass
+        _answer(what, lambda _: self.exchange.load_time_difference(), {})
+        return _answer(what, request, params)
+
+
+def _answer(what: str, request: Request, params: Row) -> Any:
+    with translated(what):
+        answer = request(params)
+    if isinstance(answer, str):  # ccxt hands on what it cannot parse
+        raise RetryError(f"{what}: the answer is not JSON; there may be a proxy in the way")
+    return answer
