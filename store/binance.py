@@ -1,177 +1,171 @@
-"""Candles of Binance USDT-M futures, through ccxt; no API key is needed."""
+"""Candles of Binance USDT-M futures, kept in an archive that is brought up to date."""
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, NamedTuple
 
 import ccxt
 import pandas as pd
 
 from store.backoff import Backoff
-from store.candles import CandleFolder, Written
+from store.binance_klines import Klines
+from store.candle_archive import CandleArchive, Gap, Written, gap_times, gaps_between
 from store.clock import Clock, utc_now
-from strategy.candles import COLUMNS, timeframe_delta
-from strategy.errors import ConfigError, FixError, RetryError
+from strategy.candles import timeframe_delta
+from strategy.errors import DataError
 
-T = TypeVar("T")
-Report = Callable[[int, int], None]
-"""Told (bars done, bars in all) after every page."""
+_log = logging.getLogger(__name__)
 
-_PAGE_BARS = 1000  # Binance would give 1500, but ccxt cuts its answers to 1000
+_CHECKED_AGAIN = pd.Timedelta(days=1)
+_SETTLED = pd.Timedelta(days=7)
 
 
-def _silent(done: int, total: int) -> None:
-    """Report to nobody."""
+class Page(NamedTuple):
+    """What a page of candles changed, and how far the download has come with it."""
+
+    added: int
+    """Number of candles that were not there before."""
+    revised: pd.DatetimeIndex
+    """Open times (UTC) of candles that were there with other values."""
+    done: int
+    total: int
+    """Bars that were asked for so far, and in all."""
 
 
 @dataclass(frozen=True)
 class BinanceSource:
-    """Candles of Binance USDT-M futures, kept in a folder.
+    """Candles of Binance USDT-M futures, kept in an archive.
 
-    ``load`` asks Binance for what the folder lacks of the last ``history_years``, so that
-    it needs no network while the folder is up to date. The candle in progress is never
-    taken, by the clock that is given: a computer whose clock runs ahead by more than the
-    few seconds that a request takes would store it unfinished.
+    ``load`` asks Binance for what the archive lacks of its history, so that it needs no
+    network while that is up to date. The candle in progress is never taken, by the clock
+    that is given: a computer whose clock runs ahead by more than the few seconds that a
+    request takes would store it unfinished.
+
+    With the newest candles the day before them is asked for once more, so that late
+    revisions are seen. A gap is asked for again in every download, since exchanges do fill
+    gaps later. One that is still empty after a week is Binance's own, is noted in the archive
+    and left alone; but never one that is too long to be tolerated, which may be our fault.
 
     Parameters
     ----------
-    folder
+    archive
         Where candles are kept, and read from.
-    history_years
-        How far back from now.
+    history
+        How far back from now; months that end earlier are removed from the archive.
     exchange
-        The ccxt client (:func:`connect`).
+        The ccxt client (:func:`store.binance_klines.connect`).
     now
         The clock.
     backoff
         What to do when a request fails.
-    report
-        Told about progress.
     """
 
-    folder: CandleFolder
-    history_years: int
+    archive: CandleArchive
+    history: pd.DateOffset
     exchange: ccxt.binanceusdm
     now: Clock = utc_now
     backoff: Backoff = field(default_factory=Backoff)
-    report: Report = _silent
 
     name: ClassVar[str] = "binanceusdm"
     synthetic: ClassVar[bool] = False
 
     def load(self, asset: str, timeframe: str) -> pd.DataFrame:
         self.download(asset, timeframe)
-        start, _ = self._history(timeframe)
-        return self.folder.load(asset, timeframe).loc[start:]
+        start, _ = self._span(timeframe)
+        return self.archive.load(asset, timeframe, start)
 
-    def download(self, asset: str, timeframe: str) -> Written:
-        """Bring the folder up to the last closed candle; each page is kept as it arrives.
+    def download(
+        self, asset: str, timeframe: str, report: Callable[[Page], None] = lambda page: None
+    ) -> Written:
+        """Bring the archive up to the last closed candle, as :meth:`pages`, all at once.
+
+        Parameters
+        ----------
+        report
+            Told of every page.
+        """
+        added = 0
+        revised: list[pd.Timestamp] = []
+        for page in self.pages(asset, timeframe):
+            added += page.added
+            revised.extend(page.revised)
+            report(page)
+        return Written(added, pd.DatetimeIndex(revised, tz="UTC"))
+
+    def pages(self, asset: str, timeframe: str) -> Iterator[Page]:
+        """Bring the archive up to the last closed candle, page by page.
+
+        A page is kept before it is given, so that one may stop at any of them: the next
+        download goes on from there.
 
         Raises
         ------
         ConfigError
             Binance USDT-M futures do not have the asset, or the timeframe is not known.
+        DataError
+            Binance gave a malformed candle, or a file of the archive is damaged.
         RetryError
             Binance did not answer, or asked to slow down, ``backoff.attempts`` times.
         FixError
             Binance refuses: for where the request comes from (HTTP 451), or another reason.
         """
         delta = timeframe_delta(timeframe)
-        start, end = self._history(timeframe)
-        spans = missing_spans(self.folder.open_times(asset, timeframe), start, end, delta)
+        start, end = self._span(timeframe)
+        held = self.archive.open_times(asset, timeframe)
+        held = held[(held >= start) & (held < end)]
+        known = _without_newest_day(held, end - delta)
+        known = known.union(self.archive.absent(asset, timeframe))
+        spans = missing_spans(known, start, end, delta)
         total = sum((until - since) // delta for since, until in spans)
-        added, done = 0, 0
-        revised: list[pd.Timestamp] = []
-        for since, until in spans:
-            for page in self._pages(asset, timeframe, since, until):
-                written = self.folder.write(asset, timeframe, page)
-                added += written.added
-                revised.extend(written.revised)
-                self.report(done + (page.index[-1] + delta - since) // delta, total)
+        klines, done = Klines(self.exchange, self.backoff), 0
+        for since, until in reversed(spans):  # the newest first, should time be short
+            for page in klines.pages(asset, timeframe, since, until):
+                written = self.archive.write(asset, timeframe, page)
+                held = held.union(pd.DatetimeIndex(page.index))
+                now_done = done + (page.index[-1] + delta - since) // delta
+                if n := len(written.revised):
+                    first = written.revised[0]
+                    _log.warning("%s %s: %d revised, first %s", asset, timeframe, n, first)
+                yield Page(written.added, written.revised, now_done, total)
             done += (until - since) // delta
-            self.report(done, total)
-        return Written(added, pd.DatetimeIndex(revised, tz="UTC"))
+        if spans:
+            self._note_absent(asset, timeframe, held)
+        self.archive.remove_before(asset, timeframe, start)
 
-    def _history(self, timeframe: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+    def gaps(self, asset: str, timeframe: str) -> list[Gap]:
+        """What the archive lacks between its first candle and the present, in order.
+
+        Raises
+        ------
+        DataError
+            It holds no candles at all.
+        """
+        start, end = self._span(timeframe)
+        held = self.archive.open_times(asset, timeframe)
+        held = held[(held >= start) & (held < end)]
+        if held.empty:
+            raise DataError(
+                f"Binance has no {timeframe} candles of {asset} since {start}; is it traded yet?"
+            )
+        return gaps_between(held.insert(len(held), end), timeframe)
+
+    def _span(self, timeframe: str) -> tuple[pd.Timestamp, pd.Timestamp]:
         """Open time of the first candle wanted, and of the one in progress."""
         end = pd.Timestamp(self.now()).floor(timeframe_delta(timeframe))
-        return end - pd.DateOffset(years=self.history_years), end
+        return end - self.history, end
 
-    def _pages(
-        self, asset: str, timeframe: str, since: pd.Timestamp, until: pd.Timestamp
-    ) -> Iterator[pd.DataFrame]:
-        """Candles that open in ``[since, until)``, page by page; never an empty page.
-
-        A page may be short or begin late (gaps, a young asset): only an empty answer ends it.
-        """
-        symbol = self._symbol(asset)
-        while since < until:
-            rows = self._ask(
-                asset,
-                partial(
-                    self.exchange.fetch_ohlcv,
-                    symbol,
-                    timeframe,
-                    since=_milliseconds(since),
-                    limit=_PAGE_BARS,
-                    params={"until": _milliseconds(until) - 1},
-                ),
-            )
-            if not rows:
-                return
-            page = pd.DataFrame(rows, columns=["timestamp", *COLUMNS]).set_index("timestamp")
-            page.index = pd.to_datetime(page.index, unit="ms", utc=True)
-            yield page
-            since = page.index[-1] + timeframe_delta(timeframe)
-
-    def _symbol(self, asset: str) -> str:
-        """ccxt's symbol of an asset: ``BTC/USDT:USDT`` for ``BTCUSDT``."""
-        if not self._ask(asset, self.exchange.load_markets):
-            raise RetryError(
-                f"{self._url} does not answer as Binance does: there may be a proxy or a login "
-                "page in the way"
-            )
-        for market in self.exchange.markets_by_id.get(asset, ()):
-            if market["swap"] and market["linear"]:
-                return str(market["symbol"])
-        raise ConfigError(_unknown(asset))
-
-    def _ask(self, asset: str, request: Callable[[], T]) -> T:
-        """Make a request, again where that may help, and tell of failure in our own errors."""
-        pauses, attempts = self.backoff.pauses(), 0
-        while True:
-            attempts += 1
-            try:
-                return request()
-            except ccxt.BadSymbol as error:
-                raise ConfigError(_unknown(asset)) from error
-            except ccxt.OperationFailed as error:
-                response = _http_response(error)
-                if response is not None and response.status_code == 451:
-                    raise FixError(
-                        f"Binance does not serve the place of this computer's address (HTTP 451 "
-                        f"at {self._url}); the United States are one such place. Run this where "
-                        "Binance is available, or use candles of your own: --candles PATH"
-                    ) from error
-                pause = max(next(pauses, math.inf), _retry_after(response))
-                if pause > self.backoff.longest:
-                    raise RetryError(
-                        f"Binance is unreachable: the request for {asset} at {self._url} failed "
-                        f"{attempts} time(s), the last time with: {error}. Check the network and "
-                        f"try again later: what was downloaded is kept in {self.folder.root}, "
-                        "only the rest will be asked for"
-                    ) from error
-                self.backoff.sleep(pause)
-            except ccxt.BaseError as error:
-                raise FixError(f"Binance refused the request for {asset}: {error}") from error
-
-    @property
-    def _url(self) -> str:
-        return str(self.exchange.urls["api"]["fapiPublic"])
+    def _note_absent(self, asset: str, timeframe: str, held: pd.DatetimeIndex) -> None:
+        """Note the gaps that need not be asked for again, now that all were."""
+        old = held[held <= pd.Timestamp(self.now()) - _SETTLED]
+        short = [
+            gap
+            for gap in gaps_between(old, timeframe)
+            if gap.missing_bars <= self.archive.max_gap_bars
+        ]
+        self.archive.set_absent(asset, timeframe, gap_times(short, timeframe))
 
 
 def missing_spans(
@@ -179,8 +173,7 @@ def missing_spans(
 ) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
     """What to ask for, so that every candle that opens in ``[start, end)`` is held.
 
-    Holes in the middle are asked for too: exchanges do fill gaps later. A span begins at the
-    held candle before the hole, so that a revision of that candle is seen.
+    A span begins at the held candle before the hole, so that a revision of it is seen.
 
     Parameters
     ----------
@@ -200,32 +193,8 @@ def missing_spans(
     ]
 
 
-def connect() -> ccxt.binanceusdm:
-    """The ccxt client: its own rate limiter on, and proxies taken from the environment."""
-    return ccxt.binanceusdm({"enableRateLimit": True, "requests_trust_env": True})
-
-
-def _unknown(asset: str) -> str:
-    return (
-        f"Binance USDT-M futures have no perpetual contract {asset!r}; "
-        "its name is base and quote in one word, as BTCUSDT"
-    )
-
-
-def _http_response(error: BaseException | None) -> Any:
-    """The response that made ccxt raise; it is kept in the exception that ccxt was handling."""
-    while error is not None:
-        if (response := getattr(error, "response", None)) is not None:
-            return response
-        error = error.__context__
-    return None
-
-
-def _retry_after(response: Any) -> float:
-    """Seconds that Binance wants to be left alone for (429, 418); 0 where it does not say."""
-    wait = "" if response is None else response.headers.get("Retry-After", "")
-    return float(wait) if wait.isdigit() else 0.0
-
-
-def _milliseconds(moment: pd.Timestamp) -> int:
-    return moment.value // 10**6
+def _without_newest_day(held: pd.DatetimeIndex, last: pd.Timestamp) -> pd.DatetimeIndex:
+    """Candles that need not be asked for: with newer ones to come, the newest day once more."""
+    if held.empty or held[-1] >= last:
+        return held
+    return held[held <= held[-1] - _CHECKED_AGAIN]

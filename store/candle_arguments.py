@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from store.binance import BinanceSource, connect
-from store.candles import CandleFile, CandleFolder, CandleSource
+from store.candle_archive import open_archive
+from store.candles import CandleFile, CandleSource
 from store.clock import utc_now
-from store.download import progress_bar
 from store.synthetic import NO_EDGE, PLANTED_TREND, SyntheticSource
 from strategy.config import Config
 
@@ -29,9 +27,9 @@ def add_market_arguments(parser: argparse.ArgumentParser) -> None:
         "--candles",
         default="synthetic",
         metavar="PATH|binance|synthetic|synthetic-no-edge",
-        help="a .parquet, .csv or .csv.gz file, a folder that was downloaded into, Binance "
-        "USDT-M futures through ccxt, or the embedded market with planted trends or without "
-        "any edge (%(default)s)",
+        help="a .parquet, .csv or .csv.gz file, a folder or s3://bucket/prefix that was "
+        "downloaded into, Binance USDT-M futures through ccxt, or the embedded market with planted "
+        "trends or without any edge (%(default)s)",
     )
 
 
@@ -40,10 +38,16 @@ def candle_source(options: argparse.Namespace, config: Config) -> CandleSource:
     max_gap_bars = config.candles.max_gap_bars
     history_years = config.walk_forward_config.history_years
     if options.candles == "binance":
-        folder = CandleFolder(CANDLE_FOLDER, max_gap_bars)
-        source = BinanceSource(folder, history_years, connect(), utc_now)
+        # ccxt takes half a second to import, which other sources need not wait for.
+        from store.binance import BinanceSource
+        from store.binance_klines import connect
+        from store.download import progress_bar
+
+        archive = open_archive(CANDLE_FOLDER, max_gap_bars)
+        history = pd.DateOffset(years=history_years)
+        source = BinanceSource(archive, history, connect(), utc_now)
         with progress_bar(f"{options.asset} {options.timeframe}") as report:
-            replace(source, report=report).download(options.asset, options.timeframe)
+            source.download(options.asset, options.timeframe, report)
         return source
     if options.candles in SYNTHETIC:
         seed = config.monte_carlo_config.random_seed
@@ -51,4 +55,6 @@ def candle_source(options: argparse.Namespace, config: Config) -> CandleSource:
         bars = (SYNTHETIC_END - start) // pd.Timedelta(hours=1)
         return SyntheticSource(seed, bars, SYNTHETIC_END, SYNTHETIC[options.candles])
     path = Path(options.candles)
-    return CandleFolder(path, max_gap_bars) if path.is_dir() else CandleFile(path, max_gap_bars)
+    if options.candles.startswith("s3://") or path.is_dir():
+        return open_archive(options.candles, max_gap_bars)
+    return CandleFile(path, max_gap_bars)

@@ -1,27 +1,24 @@
-"""Where candles come from: the port, a file of the user's own, and a folder of monthly files."""
+"""Where candles come from: the port, and a file of the user's own."""
 
 from __future__ import annotations
 
 import io
-import os
-import sys
 import zlib
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Protocol
 
 import pandas as pd
 
 from strategy.candles import COLUMNS, candle_frame, timeframe_delta
-from strategy.errors import ConfigError, DataError, FixError, StoreError
+from strategy.errors import ConfigError, DataError, FixError
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 SUFFIXES = (".parquet", *CSV_SUFFIXES)
 
 _ZONED = r"(?:Z|[+-]\d{2}:?\d{2})$"
 _EPOCH_MS = (10**11, 10**13)  # 1973 to 2286: what lies outside counts seconds or microseconds
-_ANY_GAP = sys.maxsize
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error)  # what pandas raises on a bad file
 
 
@@ -76,97 +73,7 @@ class CandleFile:
 
     def load(self, asset: str, timeframe: str) -> pd.DataFrame:
         timeframe_delta(timeframe)
-        return _validated(_read(self.path), timeframe, self.max_gap_bars, str(self.path))
-
-
-class Written(NamedTuple):
-    """What :meth:`CandleFolder.write` changed."""
-
-    added: int
-    """Number of candles that were not there before."""
-    revised: pd.DatetimeIndex
-    """Open times (UTC) of candles that were there with other values."""
-
-
-@dataclass(frozen=True)
-class CandleFolder:
-    """Candles in monthly files ``ROOT/ASSET/TIMEFRAME/YYYY-MM.csv.gz``.
-
-    The files are CSV because pandas reads it without pyarrow, which does not fit into a
-    Lambda; floats come back exactly as they were written. A file is replaced as a whole,
-    so that a reader or a crash never sees half of one. There may be one writer at a time.
-
-    Parameters
-    ----------
-    root
-        The folder; made by the first write.
-    max_gap_bars
-        Longest run of missing candles that ``load`` tolerates.
-    """
-
-    root: Path
-    max_gap_bars: int
-
-    synthetic: ClassVar[bool] = False
-
-    @property
-    def name(self) -> str:
-        return str(self.root)
-
-    def load(self, asset: str, timeframe: str) -> pd.DataFrame:
-        held = self._held(asset, timeframe)
-        if held.empty:
-            raise DataError(
-                f"no {timeframe} candles of {asset} under {self.root}; download them: "
-                f"python -m store.binance --asset {asset} --timeframe {timeframe} "
-                f"--into {self.root}"
-            )
-        return _validated(held, timeframe, self.max_gap_bars, str(self.root / asset / timeframe))
-
-    def open_times(self, asset: str, timeframe: str) -> pd.DatetimeIndex:
-        """Open times (UTC) of all candles held, in order; empty where there are none."""
-        return pd.DatetimeIndex(self._held(asset, timeframe).index)
-
-    def write(self, asset: str, timeframe: str, frame: pd.DataFrame) -> Written:
-        """Add candles to those held; where one is already there, the later data wins.
-
-        Parameters
-        ----------
-        frame
-            Raw candles of any number of months, in order; gaps are no error here.
-
-        Raises
-        ------
-        DataError
-            For malformed candles; then nothing was written.
-        StoreError
-            When the folder cannot be written.
-        """
-        candles = candle_frame(frame, timeframe, max_gap_bars=_ANY_GAP)
-        folder = self._folder(asset, timeframe)
-        added, revised = 0, candles.index[:0]
-        for month, new in candles.groupby(pd.DatetimeIndex(candles.index).strftime("%Y-%m")):
-            path = folder / f"{month}.csv.gz"
-            held = _read_month(path, timeframe) if path.exists() else new.iloc[:0]
-            common = held.index.intersection(new.index)
-            differs = (held.loc[common] != new.loc[common]).any(axis=1)
-            revised = revised.append(common[differs])
-            added += len(new) - len(common)
-            if len(new) > len(common) or differs.any():
-                kept = held.loc[~held.index.isin(new.index)]
-                _replace(path, pd.concat([kept, new]).sort_index())
-        return Written(added, pd.DatetimeIndex(revised))
-
-    def _folder(self, asset: str, timeframe: str) -> Path:
-        timeframe_delta(timeframe)
-        if not asset.isalnum():  # it becomes a folder's name
-            raise ConfigError(f"unknown asset {asset!r}: letters and digits only, as BTCUSDT")
-        return self.root / asset / timeframe
-
-    def _held(self, asset: str, timeframe: str) -> pd.DataFrame:
-        files = sorted(self._folder(asset, timeframe).glob("*.csv.gz"))
-        months = [_read_month(file, timeframe) for file in files]
-        return pd.concat(months) if months else _NO_CANDLES
+        return validated(_read_file(self.path), timeframe, self.max_gap_bars, str(self.path))
 
 
 def csv_gz(candles: pd.DataFrame) -> bytes:
@@ -180,13 +87,7 @@ def csv_gz(candles: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-_NO_CANDLES = pd.DataFrame(
-    {column: pd.Series(dtype="float64") for column in COLUMNS},
-    index=pd.DatetimeIndex([], dtype="datetime64[ns, UTC]", name="timestamp"),
-)
-
-
-def _validated(raw: pd.DataFrame, timeframe: str, max_gap_bars: int, source: str) -> pd.DataFrame:
+def validated(raw: pd.DataFrame, timeframe: str, max_gap_bars: int, source: str) -> pd.DataFrame:
     """The candle frame, with errors that name the source."""
     try:
         return candle_frame(raw, timeframe, max_gap_bars=max_gap_bars)
@@ -194,85 +95,73 @@ def _validated(raw: pd.DataFrame, timeframe: str, max_gap_bars: int, source: str
         raise DataError(f"{source}: {error}") from error
 
 
-def _read_month(path: Path, timeframe: str) -> pd.DataFrame:
-    """A monthly file as it was written; DataError naming it when it was damaged since."""
-    try:
-        return candle_frame(_read(path), timeframe, max_gap_bars=_ANY_GAP)
-    except DataError as error:
-        raise DataError(f"{path}: {error}; delete this file and download it again") from error
+def read_csv_gz(content: bytes, place: str) -> pd.DataFrame:
+    """Raw candles of a ``.csv.gz`` file; DataError naming the place if they cannot be read."""
+    return _read(lambda: pd.read_csv(io.BytesIO(content), compression="gzip"), place)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read_file(path: Path) -> pd.DataFrame:
     if not path.name.endswith(SUFFIXES):
         raise ConfigError(f"{path}: unknown kind of candle file; known are {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    is_csv = path.name.endswith(CSV_SUFFIXES)
+    read = pd.read_csv if _is_csv(path.name) else pd.read_parquet
     try:
-        raw = pd.read_csv(path) if is_csv else pd.read_parquet(path)
+        return _read(lambda: read(path), str(path))
     except ImportError as error:
         raise FixError(f"{path}: Parquet needs pyarrow; install it or use .csv.gz") from error
+
+
+def _read(read: Callable[[], pd.DataFrame], place: str) -> pd.DataFrame:
+    try:
+        raw = read()
     except _UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    if is_csv:
-        _refuse_text(raw, path)
-    return raw.assign(timestamp=_times(raw["timestamp"], path)) if "timestamp" in raw else raw
+        raise DataError(f"{place}: cannot be read: {error}") from error
+    if _is_csv(place):
+        _refuse_text(raw, place)
+    return raw.assign(timestamp=_times(raw["timestamp"], place)) if "timestamp" in raw else raw
 
 
-def _refuse_text(raw: pd.DataFrame, path: Path) -> None:
+def _is_csv(place: str) -> bool:
+    return place.endswith(CSV_SUFFIXES)
+
+
+def _refuse_text(raw: pd.DataFrame, place: str) -> None:
     """Name the line of a price or volume that is not a number."""
     for column in raw.columns.intersection(list(COLUMNS)):
         wrong = pd.to_numeric(raw[column], errors="coerce").isna() & raw[column].notna()
         if wrong.any():
-            raise DataError(f"{_line(path, wrong)}: {column} is {raw[column][wrong].iloc[0]!r}")
+            raise DataError(f"{_line(place, wrong)}: {column} is {raw[column][wrong].iloc[0]!r}")
 
 
-def _times(column: pd.Series, path: Path) -> pd.Series:
+def _times(column: pd.Series, place: str) -> pd.Series:
     if pd.api.types.is_datetime64_any_dtype(column):
         return column
     if column.isna().any():
-        raise DataError(f"{_line(path, column.isna())}: timestamp is missing")
+        raise DataError(f"{_line(place, column.isna())}: timestamp is missing")
     if pd.api.types.is_numeric_dtype(column):
         beyond = ~column.between(*_EPOCH_MS)
         if beyond.any():
             raise DataError(
-                f"{_line(path, beyond)}: timestamp {column[beyond].iloc[0]} is not in milliseconds "
-                "since 1970"
+                f"{_line(place, beyond)}: timestamp {column[beyond].iloc[0]} is not in "
+                "milliseconds since 1970"
             )
         return pd.to_datetime(column, unit="ms", utc=True)
     text = column.astype(str)
     naive = ~text.str.contains(_ZONED)
     unknown = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce").isna()
     if unknown.any():
-        raise DataError(f"{_line(path, unknown)}: {text[unknown].iloc[0]!r} is not a timestamp")
+        raise DataError(f"{_line(place, unknown)}: {text[unknown].iloc[0]!r} is not a timestamp")
     if naive.any():
         raise DataError(
-            f"{_line(path, naive)}: timestamp {text[naive].iloc[0]!r} has no time zone; "
+            f"{_line(place, naive)}: timestamp {text[naive].iloc[0]!r} has no time zone; "
             "give UTC times (for example 2024-01-01T00:00:00Z)"
         )
     return pd.to_datetime(text, format="ISO8601", utc=True)
 
 
-def _line(path: Path, wrong: pd.Series) -> str:
+def _line(place: str, wrong: pd.Series) -> str:
     """The first row at fault as an editor numbers it: row 0 stands below the header."""
     row = int(wrong.to_numpy().argmax())
-    where = f"line {row + 2}" if path.name.endswith(CSV_SUFFIXES) else f"row {row}"
-    return f"{path}, {where}"
-
-
-def _replace(path: Path, candles: pd.DataFrame) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(csv_gz(candles))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}; free or unlock the folder"
-        ) from error
-    finally:
-        with suppress(OSError):  # it is gone, or never was: what matters was raised above
-            part.unlink()
+    where = f"line {row + 2}" if _is_csv(place) else f"row {row}"
+    return f"{place}, {where}"

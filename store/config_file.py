@@ -54,3 +54,24 @@ def chosen_config(options: argparse.Namespace) -> Config:
     if options.preflight is not None:
         document["preflight"]["mode"] = options.preflight
     return config_from(document, source=f"{options.config} with the command line's values")
+
+
+def config_at(uri: str) -> Config:
+    """Read config.json from ``s3://bucket/config.json``, or from a file.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`read_config`.
+    StoreError, RetryError
+        The bucket cannot be read, or not now.
+    """
+    if not uri.startswith("s3://"):
+        return read_config(Path(uri))
+    from store.objects import open_objects  # loads boto3, which a file does not need
+
+    place, _, name = uri.rpartition("/")
+    content = open_objects(place).read(name)
+    if content is None:
+        raise ConfigError(f"{uri}: there is no such file; upload config.json to it")
+    return parse_config(content.decode(errors="replace"), source=uri)

@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from store.aws import REGION, client
 from store.backoff import Backoff
 from store.binance import BinanceSource
-from store.candles import CandleFile, CandleFolder, CandleSource
+from store.candle_archive import CandleArchive, open_archive
+from store.candles import CandleFile, CandleSource
 from store.synthetic import SyntheticSource, synthetic_candles
 from strategy.candles import candle_frame, digest, timeframe_delta
 from strategy.errors import ConfigError, FixError
+from tests.aws_fakes import fake_aws
 from tests.integration.binance_klines_server import binance_server
 
 ASSET, TIMEFRAME = "BTCUSDT", "1h"
@@ -44,11 +47,13 @@ def market() -> pd.DataFrame:
 
 
 @pytest.fixture(
-    params=["parquet file", "csv file", "gzipped csv file", "folder", "binance", "synthetic"]
+    params=[
+        *("parquet file", "csv file", "gzipped csv file", "folder archive", "s3 archive"),
+        *("binance into a folder", "binance into s3", "synthetic"),
+    ]
 )
 def case(request: pytest.FixtureRequest, market: pd.DataFrame, tmp_path: Path) -> Iterator[Case]:
     closed = market.iloc[:-1]
-    folder = CandleFolder(tmp_path / "candles", MAX_GAP_BARS)
     with ExitStack() as stack:
         match request.param:
             case "parquet file":
@@ -60,17 +65,33 @@ def case(request: pytest.FixtureRequest, market: pd.DataFrame, tmp_path: Path) -
                 path = tmp_path / f"candles.{suffix}"
                 closed.to_csv(path)
                 yield Case(CandleFile(path, MAX_GAP_BARS), closed, knows_assets=False)
-            case "folder":
-                folder.write(ASSET, TIMEFRAME, closed)
-                yield Case(folder, closed, knows_assets=True)
-            case "binance":
+            case "folder archive" | "s3 archive":
+                archive = empty_archive(request.param, tmp_path, stack)
+                archive.write(ASSET, TIMEFRAME, closed)
+                yield Case(archive, closed, knows_assets=True)
+            case "binance into a folder" | "binance into s3":
+                archive = empty_archive(request.param, tmp_path, stack)
                 server = stack.enter_context(binance_server({(ASSET, TIMEFRAME): market}))
                 source = BinanceSource(
-                    folder, 1, server.client(), lambda: NOW, Backoff(lambda seconds: None)
+                    archive,
+                    pd.DateOffset(years=1),
+                    server.client(),
+                    lambda: NOW,
+                    Backoff(lambda seconds: None),
                 )
                 yield Case(source, closed, knows_assets=True)
             case "synthetic":
                 yield Case(SyntheticSource(1, 24 * 60, NOW), None, knows_assets=False)
+
+
+def empty_archive(where: str, tmp_path: Path, stack: ExitStack) -> CandleArchive:
+    if "s3" not in where:
+        return open_archive(tmp_path / "candles", MAX_GAP_BARS)
+    stack.enter_context(fake_aws())
+    client("s3").create_bucket(
+        Bucket="trading", CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    return open_archive("s3://trading/candles", MAX_GAP_BARS)
 
 
 def test_it_gives_a_candle_frame(case: Case) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from store import aws
+from store.aws import REGION
 from store.backoff import Backoff
-from store.binance import BinanceSource, missing_spans
-from store.candles import CandleFolder
+from store.binance import BinanceSource, Page, missing_spans
+from store.candle_archive import Gap, open_archive
 from store.download import main
 from store.synthetic import synthetic_candles
 from strategy.candles import resample
-from strategy.errors import ConfigError, FixError, RetryError
+from strategy.errors import ConfigError, DataError, FixError, RetryError
+from tests.aws_fakes import fake_aws
 from tests.integration.binance_klines_server import (
     BANNED,
     CUT_OFF,
@@ -34,6 +37,7 @@ from tests.integration.binance_klines_server import (
 
 ASSET, TIMEFRAME = "BTCUSDT", "4h"
 BAR = pd.Timedelta(hours=4)
+DAY = pd.Timedelta(days=1)
 NOW = pd.Timestamp("2024-03-10T10:25:00Z")
 IN_PROGRESS = pd.Timestamp("2024-03-10T08:00:00Z")
 YEAR_AGO = pd.Timestamp("2023-03-10T08:00:00Z")
@@ -83,8 +87,8 @@ def source_at(
     now: pd.Timestamp, server: BinanceServer, patience: Patience, folder: Path, attempts: int = 4
 ) -> BinanceSource:
     return BinanceSource(
-        folder=CandleFolder(folder, max_gap_bars=24),
-        history_years=1,
+        archive=open_archive(folder, max_gap_bars=24),
+        history=pd.DateOffset(years=1),
         exchange=server.client(),
         now=lambda: now,
         backoff=Backoff(patience, np.random.default_rng(0), attempts),
@@ -142,13 +146,14 @@ def test_later_only_the_newest_candles_are_asked_for(
     later = source_at(NOW, server, patience, tmp_path)
     assert later.download(ASSET, TIMEFRAME).added == 2
     (query,) = server.klines_asked()
-    assert moment(query["startTime"]) == IN_PROGRESS - 3 * BAR, "the last one held comes once more"
+    newest_held = IN_PROGRESS - 3 * BAR
+    assert moment(query["startTime"]) == newest_held - DAY, "the newest day comes once more"
 
 
 def test_no_more_than_the_asked_years_are_given_of_a_folder_that_holds_more(
     source: BinanceSource, market: pd.DataFrame, history: pd.DataFrame
 ) -> None:
-    source.folder.write(ASSET, TIMEFRAME, market.iloc[:-1])
+    source.archive.write(ASSET, TIMEFRAME, market.iloc[:-1])
     assert source.load(ASSET, TIMEFRAME).index.equals(history.index)
 
 
@@ -168,13 +173,13 @@ def test_an_interrupted_download_goes_on_where_it_stopped(
     server.fail_klines(UNAVAILABLE, after=1)
     with pytest.raises(RetryError):
         source.download(ASSET, TIMEFRAME)
-    kept = source.folder.open_times(ASSET, TIMEFRAME)
+    kept = source.archive.open_times(ASSET, TIMEFRAME)
     assert 0 < len(kept) < len(history)
 
     server.requests.clear()
     assert source.download(ASSET, TIMEFRAME).added == len(history) - len(kept)
-    assert moment(server.klines_asked()[0]["startTime"]) == kept[-1]
-    assert source.folder.open_times(ASSET, TIMEFRAME).equals(history.index)
+    assert moment(server.klines_asked()[0]["startTime"]) == kept[-1] - DAY
+    assert source.archive.open_times(ASSET, TIMEFRAME).equals(history.index)
 
 
 def test_a_month_that_was_deleted_is_downloaded_again(
@@ -192,6 +197,129 @@ def test_a_gap_of_the_exchange_stays_a_gap(
     missing = history.index[700:706]
     server.candles[ASSET, TIMEFRAME] = market.drop(missing)
     assert source.load(ASSET, TIMEFRAME).index.equals(history.index.drop(missing))
+    assert source.gaps(ASSET, TIMEFRAME) == [Gap(history.index[699], 6)]
+
+
+def test_a_gap_that_is_old_and_stays_empty_is_asked_for_once(
+    source: BinanceSource, server: BinanceServer, market: pd.DataFrame, history: pd.DataFrame
+) -> None:
+    source.download(ASSET, TIMEFRAME)
+    shutil.rmtree(Path(source.archive.name, ASSET))
+    server.candles[ASSET, TIMEFRAME] = market.drop(history.index[700:706])
+    source.download(ASSET, TIMEFRAME)
+    server.requests.clear()
+    source.download(ASSET, TIMEFRAME)
+    assert server.requests == []
+
+
+def test_a_new_gap_is_asked_for_every_day_until_it_is_a_week_old(
+    server: BinanceServer, patience: Patience, tmp_path: Path, market: pd.DataFrame
+) -> None:
+    gap = market.index[-100:-97]
+    server.candles[ASSET, TIMEFRAME] = market.drop(gap)
+    asked = []
+    for day in range(10):
+        now = gap[-1] + BAR + DAY * (day + 1)
+        server.requests.clear()
+        source_at(now, server, patience, tmp_path).download(ASSET, TIMEFRAME)
+        begun = [moment(query["startTime"]) for query in server.klines_asked()]
+        asked.append(gap[0] - BAR in begun)
+    # On the first day it lies in the newest day, which is asked for anyway.
+    assert asked == [False, *[True] * 6, False, False, False]
+
+
+def test_a_gap_that_is_filled_within_a_week_is_filled_here(
+    server: BinanceServer, patience: Patience, tmp_path: Path, market: pd.DataFrame
+) -> None:
+    gap = market.index[-40:-37]
+    server.candles[ASSET, TIMEFRAME] = market.drop(gap)
+    source_at(NOW - 2 * BAR, server, patience, tmp_path).download(ASSET, TIMEFRAME)
+    server.candles[ASSET, TIMEFRAME] = market
+    later = source_at(NOW, server, patience, tmp_path)
+    assert later.download(ASSET, TIMEFRAME).added == 3 + 2
+    assert later.gaps(ASSET, TIMEFRAME) == []
+
+
+def test_a_gap_too_long_to_be_tolerated_is_asked_for_every_time(
+    source: BinanceSource, server: BinanceServer, market: pd.DataFrame, history: pd.DataFrame
+) -> None:
+    server.candles[ASSET, TIMEFRAME] = market.drop(history.index[700:725])
+    source.download(ASSET, TIMEFRAME)
+    server.candles[ASSET, TIMEFRAME] = market
+    assert source.download(ASSET, TIMEFRAME).added == 25
+
+
+def test_a_gap_counts_as_empty_only_when_the_whole_download_ended_well(
+    server: BinanceServer, patience: Patience, tmp_path: Path, market: pd.DataFrame
+) -> None:
+    source = source_at(NOW, server, patience, tmp_path, attempts=1)
+    gap = market.index[300:303]
+    server.candles[ASSET, TIMEFRAME] = market.drop(gap)
+    server.fail_klines(UNAVAILABLE, after=1)
+    with pytest.raises(RetryError):
+        source.download(ASSET, TIMEFRAME)
+    assert source.archive.absent(ASSET, TIMEFRAME).empty
+    server.candles[ASSET, TIMEFRAME] = market
+    source.download(ASSET, TIMEFRAME)
+    assert source.gaps(ASSET, TIMEFRAME) == []
+
+
+def test_an_exchange_that_gives_nothing_new_leaves_a_gap_up_to_now(
+    source: BinanceSource, server: BinanceServer, market: pd.DataFrame
+) -> None:
+    server.candles[ASSET, TIMEFRAME] = market.iloc[:-31]
+    source.download(ASSET, TIMEFRAME)
+    assert source.gaps(ASSET, TIMEFRAME) == [Gap(market.index[-32], 30)]
+
+
+def test_no_candles_at_all_is_an_error_that_names_the_asset(
+    source: BinanceSource, server: BinanceServer, market: pd.DataFrame
+) -> None:
+    server.candles[ASSET, TIMEFRAME] = market.iloc[:0]
+    source.download(ASSET, TIMEFRAME)
+    with pytest.raises(DataError, match="no 4h candles of BTCUSDT"):
+        source.gaps(ASSET, TIMEFRAME)
+
+
+def test_months_that_ended_before_the_history_begins_are_removed(
+    source: BinanceSource, market: pd.DataFrame
+) -> None:
+    source.archive.write(ASSET, TIMEFRAME, market.iloc[:-1])
+    home = Path(source.archive.name, ASSET, TIMEFRAME)
+    assert (home / "2023-02.csv.gz").exists()
+    source.download(ASSET, TIMEFRAME)
+    assert min(path.name for path in home.glob("*.csv.gz")) == "2023-03.csv.gz"
+    kept = source.archive.open_times(ASSET, TIMEFRAME)
+    assert kept[0] == pd.Timestamp("2023-03-01T00:00:00Z"), "the month in which it begins stays"
+
+
+def test_nothing_is_removed_when_the_download_fails(
+    server: BinanceServer, patience: Patience, tmp_path: Path, market: pd.DataFrame
+) -> None:
+    source = source_at(NOW, server, patience, tmp_path, attempts=1)
+    source.archive.write(ASSET, TIMEFRAME, market.iloc[:50])
+    server.fail_klines(UNAVAILABLE, after=0)
+    with pytest.raises(RetryError):
+        source.download(ASSET, TIMEFRAME)
+    assert len(source.archive.open_times(ASSET, TIMEFRAME)) == 50
+
+
+def test_what_is_answered_beyond_the_question_is_not_taken(
+    source: BinanceSource, server: BinanceServer, history: pd.DataFrame
+) -> None:
+    server.minds_the_end = False
+    assert source.load(ASSET, TIMEFRAME).index.equals(history.index)
+
+
+def test_one_may_stop_at_any_page_and_go_on_later(
+    source: BinanceSource, server: BinanceServer, history: pd.DataFrame
+) -> None:
+    first = next(source.pages(ASSET, TIMEFRAME))
+    assert first.added == first.done == 1000
+    assert len(server.klines_asked()) == 1, "no page is asked for ahead"
+    assert source.archive.open_times(ASSET, TIMEFRAME).equals(history.index[:1000])
+    assert first.added + source.download(ASSET, TIMEFRAME).added == len(history)
+    assert source.load(ASSET, TIMEFRAME).index.equals(history.index)
 
 
 def test_a_candle_that_the_exchange_revised_is_replaced_and_reported(
@@ -200,11 +328,12 @@ def test_a_candle_that_the_exchange_revised_is_replaced_and_reported(
     source_at(NOW - BAR, server, patience, tmp_path).load(ASSET, TIMEFRAME)
     newest = IN_PROGRESS - 2 * BAR
     revised = market.copy()
-    revised.loc[newest, "volume"] += 1.5
+    revised.loc[[newest - DAY - BAR, newest - DAY, newest], "volume"] += 1.5
     server.candles[ASSET, TIMEFRAME] = revised
     later = source_at(NOW, server, patience, tmp_path)
-    assert list(later.download(ASSET, TIMEFRAME).revised) == [newest]
-    assert later.load(ASSET, TIMEFRAME).loc[newest, "volume"] == revised.loc[newest, "volume"]
+    seen = [newest - DAY, newest]
+    assert list(later.download(ASSET, TIMEFRAME).revised) == seen, "those of the newest day"
+    assert later.load(ASSET, TIMEFRAME).loc[seen].equals(revised.loc[seen])
 
 
 @pytest.mark.parametrize("fault", [TOO_MANY_REQUESTS, UNAVAILABLE, CUT_OFF])
@@ -255,7 +384,7 @@ def test_binance_that_stays_away_is_an_error_that_says_where_and_what_to_do(
     server.faults += [UNAVAILABLE] * 100
     with pytest.raises(RetryError, match="unreachable") as caught:
         source.load(ASSET, TIMEFRAME)
-    for part in (ASSET, server.url, "4 time(s)", "503", "try again", str(source.folder.root)):
+    for part in (ASSET, server.url, "4 time(s)", "503", "try again", "is kept"):
         assert part in str(caught.value)
 
 
@@ -304,11 +433,10 @@ def test_a_web_page_in_the_way_is_named(source: BinanceSource, server: BinanceSe
 
 
 def test_progress_counts_up_to_the_whole(source: BinanceSource, history: pd.DataFrame) -> None:
-    told: list[tuple[int, int]] = []
-    reporting = replace(source, report=lambda done, total: told.append((done, total)))
-    reporting.download(ASSET, TIMEFRAME)
-    assert [done for done, _ in told] == [1000, 2000, len(history), len(history)]
-    assert {total for _, total in told} == {len(history)}
+    told: list[Page] = []
+    source.download(ASSET, TIMEFRAME, told.append)
+    assert [page.done for page in told] == [1000, 2000, len(history)]
+    assert {page.total for page in told} == {len(history)}
 
 
 def test_missing_spans_are_the_head_the_holes_and_the_tail() -> None:
@@ -356,7 +484,62 @@ def test_the_command_downloads_and_says_what_there_is(
     assert status == 0
     assert f"{len(history) - 3:,} candles" in out
     assert f"gap: 3 missing after {history.index[499]}" in out
-    assert len(CandleFolder(tmp_path / "candles", 24).load(ASSET, TIMEFRAME)) == len(history) - 3
+    assert len(open_archive(tmp_path / "candles", 24).load(ASSET, TIMEFRAME)) == len(history) - 3
+
+
+def test_the_command_asks_for_old_gaps_again_when_told_to(
+    server: BinanceServer,
+    patience: Patience,
+    market: pd.DataFrame,
+    history: pd.DataFrame,
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.candles[ASSET, TIMEFRAME] = market.drop(history.index[500:503])
+    downloading = {"client": server.client, "now": lambda: NOW, "sleep": patience}
+    assert main(command(tmp_path), **downloading) == 0
+    server.candles[ASSET, TIMEFRAME] = market
+    assert main(command(tmp_path), **downloading) == 0
+    assert "0 of them new\ngap: 3 missing" in capsys.readouterr().out
+    assert main([*command(tmp_path), "--all-gaps"], **downloading) == 0
+    out = capsys.readouterr().out
+    assert "3 of them new" in out
+    assert "gap" not in out
+
+
+def test_the_command_shows_a_gap_that_is_too_long_and_fails(
+    server: BinanceServer,
+    patience: Patience,
+    market: pd.DataFrame,
+    history: pd.DataFrame,
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.candles[ASSET, TIMEFRAME] = market.drop(history.index[500:530])
+    assert main(command(tmp_path), client=server.client, now=lambda: NOW, sleep=patience) == 2
+    said = capsys.readouterr()
+    assert f"gap: 30 missing after {history.index[499]}" in said.out
+    assert "longer than candles.max_gap_bars = 24" in said.err
+
+
+def test_the_command_downloads_into_a_bucket(
+    server: BinanceServer,
+    patience: Patience,
+    history: pd.DataFrame,
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with fake_aws():
+        where = {"LocationConstraint": REGION}
+        aws.client("s3").create_bucket(Bucket="trading", CreateBucketConfiguration=where)
+        arguments = [*command(tmp_path)[:-1], "s3://trading/candles"]
+        assert main(arguments, client=server.client, now=lambda: NOW, sleep=patience) == 0
+        assert "in s3://trading/candles" in capsys.readouterr().out
+        archive = open_archive("s3://trading/candles", 24)
+        assert archive.open_times(ASSET, TIMEFRAME).equals(history.index)
 
 
 def test_the_command_names_an_error_and_fails(
@@ -388,4 +571,4 @@ def test_ctrl_c_keeps_what_came_and_says_how_to_go_on(
     status = main(command(tmp_path), client=server.client, now=lambda: NOW, sleep=interrupt)
     assert status == 130
     assert "goes on from here" in capsys.readouterr().err
-    assert len(CandleFolder(tmp_path / "candles", 24).open_times(ASSET, TIMEFRAME)) == 1000
+    assert len(open_archive(tmp_path / "candles", 24).open_times(ASSET, TIMEFRAME)) == 1000
