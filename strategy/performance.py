@@ -141,8 +141,10 @@ def deflated_sharpe(r: Floats, trial_sharpes: Floats) -> float:
 
 
 def _differ(values: Floats) -> bool:
-    """Whether there is a spread at all; a rounded mean can give equal values a false one."""
-    return len(values) > 1 and float(np.ptp(values)) > 0
+    """Whether there is a spread at all; a rounded mean can give equal values a false one, and
+    one that is too small to be squared is none.
+    """
+    return len(values) > 1 and float(np.ptp(values)) > 0 and float(values.std(ddof=1)) > 0
 
 
 def probability_of_overfitting(counts: Floats, sums: Floats, squares: Floats) -> float:
