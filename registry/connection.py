@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import socket
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -30,13 +31,14 @@ Client = MlflowClient
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Opens the experiment in the UI's view of training runs, not in that of language models."""
 PROBE_TIMEOUT_SECONDS = 5.0
+BUSY_TIMEOUT_MS = 60_000
 _PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
 
 
 def ensure_store(uri: str) -> None:
     """Create the folder and the file of an embedded SQLite store that is not there yet.
 
-    MLflow fills in its tables at the first connection. Other stores are made by whoever runs
+    Its tables are made at the first connection. Other stores are made by whoever runs
     them: for those this does nothing, and :func:`connect` says whether they answer.
 
     Raises
@@ -74,13 +76,13 @@ def connect(uri: str) -> MlflowClient:
         The server does not answer, or the database is locked.
     """
     with _one_at_a_time(uri):
-        if uri.startswith("sqlite:"):
-            _check_sqlite(uri)
-        elif uri.startswith(("http://", "https://")):
-            _check_listening(uri)
-        elif uri.startswith("arn:"):
-            mlflow.set_tracking_uri(uri)  # the plugin signs requests for the process's store
         try:
+            if uri.startswith("sqlite:"):
+                _check_sqlite(uri)
+            elif uri.startswith(("http://", "https://")):
+                _check_listening(uri)
+            elif uri.startswith("arn:"):
+                mlflow.set_tracking_uri(uri)  # the plugin signs requests for the process's store
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             with translated(client):
                 client.search_experiments(max_results=1)
@@ -212,15 +214,17 @@ def _check_sqlite(uri: str) -> None:
             f"{uri}: there is no MLflow store at {path.absolute()}; is the tracking URI right, "
             "and has a campaign been run?"
         )
-    _sync_seldom()
+    _tune_connections()
     engine = create_engine(uri, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             _check_schema(connection, uri)
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
             _check_writable(connection)
-    except DBAPIError as error:
-        reason = str(error.orig)
+            if path is not None and not _tables(connection):
+                _make_tables(path)
+    except (DBAPIError, sqlite3.Error) as error:
+        reason = str(error.orig if isinstance(error, DBAPIError) else error)
         if "locked" in reason:
             raise RetryError(f"{uri}: another process holds the MLflow store ({reason})") from error
         raise StoreError(
@@ -233,9 +237,7 @@ def _check_sqlite(uri: str) -> None:
 
 @contextmanager
 def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Let one process alone open a SQLite store: MLflow fills in its tables at the first
-    connection, which fails where two do it at once.
-    """
+    """Let one process alone open a SQLite store: its tables are made at the first connection."""
     path = _sqlite_path(uri)
     if path is None or not path.exists():  # what is missing is told by the check
         yield
@@ -260,12 +262,31 @@ def _check_writable(connection: Connection) -> None:
     connection.exec_driver_sql("ROLLBACK")
 
 
+def _make_tables(path: Path) -> None:
+    """Have MLflow make its tables in a scratch file, and copy them in one transaction.
+
+    MLflow itself takes a second or two, in many transactions: a process that is killed
+    meanwhile would leave a store that no MLflow opens again.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / path.name
+        uri = f"sqlite:///{made}"
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+        with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
+
+
+def _tables(connection: Connection) -> set[str]:
+    rows = connection.exec_driver_sql("SELECT name FROM sqlite_master")
+    return {str(row[0]) for row in rows}
+
+
 def _check_schema(connection: Connection, uri: str) -> None:
     """Refuse a store of another version before MLflow opens it.
 
     MLflow would upgrade some older stores without asking, and lock their owners out.
     """
-    tables = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master")}
+    tables = _tables(connection)
     if not tables:
         return
     if "alembic_version" not in tables or "experiments" not in tables:
@@ -288,19 +309,22 @@ def _schema_revision() -> str:
     return str(ScriptDirectory(str(migrations)).get_current_head())
 
 
-def _sync_seldom() -> None:
-    """Give every SQLite connection that SQLAlchemy opens from now on ``synchronous=NORMAL``.
+def _tune_connections() -> None:
+    """Give every SQLite connection that SQLAlchemy opens from now on ``synchronous=NORMAL``, and
+    patience with other writers.
 
-    The pragma is a connection's own and MLflow keeps its engine to itself; SQLAlchemy's
+    A pragma is a connection's own and MLflow keeps its engine to itself; SQLAlchemy's
     documented way to reach it is an event on all engines.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    if not event.contains(Engine, "connect", _synchronous_normal):
-        event.listen(Engine, "connect", _synchronous_normal)
+    if not event.contains(Engine, "connect", _tuned):
+        event.listen(Engine, "connect", _tuned)
 
 
-def _synchronous_normal(connection: Any, _record: Any) -> None:
+def _tuned(connection: Any, _record: Any) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = NORMAL")
+        # Several jobs write to one store: on a busy machine one may wait for the others a while.
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")

@@ -58,8 +58,8 @@ def register(
 
     The same bundle registered again for the same run gives the version that is there already.
     The version is made by one call, tags included, when all its files are in place; whatever
-    fails on the way, what was made by then is taken back. Where the process itself was killed,
-    what it left is taken back, or completed, when the same bundle is registered again.
+    fails before, what was made by then is taken back. Where the process itself was killed, what
+    it left is taken back, or completed, when the same bundle is registered again.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def register(
             description=description,
             tags={**tags, **identity},
         )
-        _show(client, run_id, [model])
         undo.pop_all()
+        _show(client, run_id, [model])
         return int(made.version)
 
 

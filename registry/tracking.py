@@ -154,7 +154,9 @@ class CampaignTracker:
         self._clock = clock
         self._experiment_id = campaign_run.info.experiment_id
         self.run_id: str = campaign_run.info.run_id
-        self.campaign_id: str = campaign_run.data.tags[CAMPAIGN_ID]
+        self.tags: Mapping[str, str] = campaign_run.data.tags
+        """Of the campaign's own run, as they were when it was opened."""
+        self.campaign_id: str = self.tags[CAMPAIGN_ID]
         # Newest first: should two processes ever have made the same run, the older one counts.
         # Windows, of which there are thousands, are looked up when their trial needs them.
         self._runs: dict[str, _KnownRun] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ from strategy.errors import StoreError
 
 log = logging.getLogger(__name__)
 _FOLDER_DIGITS = 12
+_CAMPAIGN = re.compile(rf"[0-9a-z]+-[0-9a-f]{{{_FOLDER_DIGITS}}}")
+"""Name of a campaign's folder: see :attr:`Origin.folder`."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,16 @@ class Checkpoints:
                 self.root.delete([path])
 
     def remove_others(self, before: datetime) -> list[str]:
-        """Remove other campaigns' checkpoints whose newest is older; returns their folders."""
+        """Remove other campaigns' checkpoints whose newest is older; returns their folders.
+
+        Whatever else lies below the root is not touched.
+        """
         removed = []
         for folder, group in groupby(self.root.entries(), _folder):
+            if folder == self.origin.folder or not _CAMPAIGN.fullmatch(folder):
+                continue
             entries = list(group)
-            if folder != self.origin.folder and max(each.modified for each in entries) < before:
+            if max(each.modified for each in entries) < before:
                 self.root.delete(each.name for each in entries)
                 removed.append(folder)
         return removed

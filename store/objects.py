@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
+from uuid import uuid4
 
 from store import aws
 from strategy.errors import ConfigError, ConflictError, StoreError
@@ -101,13 +102,14 @@ class FolderObjects:
     def entries(self, prefix: str = "") -> list[Entry]:
         found = []
         try:
-            for folder, _, files in os.walk(self.root):
+            for folder, _, files in os.walk(self.root, onerror=_unless_gone):
                 for file in files:
                     path = Path(folder, file)
                     name = path.relative_to(self.root).as_posix()
                     if name.startswith(prefix) and not file.startswith("."):
-                        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                        found.append(Entry(name, modified))
+                        with suppress(FileNotFoundError):  # removed since it was listed
+                            modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                            found.append(Entry(name, modified))
         except OSError as error:
             raise self._refused(error) from error
         return sorted(found)
@@ -123,14 +125,18 @@ class FolderObjects:
                 path.parent.rmdir()
 
     def _written(self, name: str, content: bytes) -> Path:
-        """A hidden file beside the place where it will go, whole."""
+        """A hidden file beside the place where it will go, whole.
+
+        Its name is new, since one that a killed process left may be linked to its place already.
+        """
         path = self.root / name
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = path.with_name(f".{path.name}.{uuid4().hex}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             raise self._refused(error) from error
         return part
 
@@ -209,11 +215,21 @@ class S3Objects:
 
     def delete(self, names: Iterable[str]) -> None:
         for batch in _batched([{"Key": self.prefix + name} for name in names]):
-            doomed = {"Objects": batch, "Quiet": True}
-            self._ask(partial(self._s3.delete_objects, Bucket=self.bucket, Delete=doomed))
+            self._ask(partial(self._delete, batch))
+
+    def _delete(self, batch: list[dict[str, str]]) -> None:
+        doomed = {"Objects": batch, "Quiet": True}
+        answer = self._s3.delete_objects(Bucket=self.bucket, Delete=doomed)
+        for refused in answer.get("Errors", ()):  # each file for itself, in an answer of success
+            raise self._s3.exceptions.ClientError({"Error": refused}, "DeleteObjects")
 
     def _ask(self, request: Callable[[], T]) -> T:
         return aws.ask(f"s3://{self.bucket}/{self.prefix}", request, aws.patient())
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _batched(keys: list[dict[str, str]]) -> Iterator[list[dict[str, str]]]:

@@ -18,7 +18,7 @@ from registry.connection import Client, connect, ensure_store
 from registry.identity import Identity
 from registry.lifecycle import GateVerdict
 from registry.registration import registered_version
-from registry.runs import read_json
+from registry.runs import REASON, read_json
 from registry.tracking import CampaignTracker
 from store.checkpoints import Checkpoints, Origin, checkpoints_at
 from store.job_records import JobRecord
@@ -50,6 +50,9 @@ from training.search import coverage_size
 from training.trial import Trial
 from training.walk_forward import PreparedMarket
 
+STOPPED = "rejected by the preflight; nothing was searched"
+PREFLIGHT = "preflight"
+"""Tag of the campaign's run: what the preflight said."""
 UNITS_PER_JOB = 2
 """In flight at a time: one evaluated, one waiting, so that no process idles between them."""
 
@@ -87,6 +90,8 @@ def run_campaign(request: CampaignRequest) -> tuple[GateVerdict, ...] | None:
     console.print(_gaps_line(candles, request.timeframe))
     if tracker.is_finished:
         console.print("This very campaign has already been run to its end:")
+        if tracker.tags.get(REASON) == STOPPED:
+            return _stop(campaign.job)
         return _close(campaign, tracker, _stored_gates(client, tracker))
     with ended(tracker, campaign.job):
         _refuse_to_loop(attempts, request)
@@ -136,8 +141,7 @@ def _run(campaign: _Campaign, tracker: CampaignTracker) -> tuple[GateVerdict, ..
     pool = worker_pool(request.jobs, market.candles, market.timeframe, market.config, kept)
     with pool as executor:
         if not _preflight(market, tracker):
-            job.write(status="completed", verdict="rejected", reason="the preflight failed")
-            return ()
+            return _stop(job)
         if job.shards > 1:
             _cover(campaign, tracker, executor, kept.recall())
             if not job.covered():
@@ -263,6 +267,9 @@ def _preflight(market: PreparedMarket, tracker: CampaignTracker) -> bool:
     mode = market.config.preflight.mode
     if mode == "off":
         return True
+    if mode == "warn" and PREFLIGHT in tracker.tags:
+        console.print(f"Preflight: random entries as before, {tracker.tags[PREFLIGHT]}.")
+        return True
     with console.status("preflight: random entries under these exits and costs"):
         result = preflight(market.candles, market.timeframe, market.config)
     console.print(preflight_table(result, market.config))
@@ -273,7 +280,7 @@ def _preflight(market: PreparedMarket, tracker: CampaignTracker) -> bool:
             "preflight_mean_expectancy": best.mean_expectancy,
             "preflight_share_positive": best.share_positive,
         },
-        tags={"preflight": "passes" if result.passes else "fails"},
+        tags={PREFLIGHT: "passes" if result.passes else "fails"},
     )
     if result.passes:
         return True
@@ -284,9 +291,15 @@ def _preflight(market: PreparedMarket, tracker: CampaignTracker) -> bool:
     if mode == "warn":
         return True
     tracker.log(tracker.run_id, tags={"verdict": "rejected"})
-    tracker.finish("FINISHED", "rejected by the preflight; nothing was searched")
-    console.print("preflight.mode is stop: nothing was searched.")
+    tracker.finish("FINISHED", STOPPED)
     return False
+
+
+def _stop(job: JobRecord) -> tuple[()]:
+    """End a campaign that the preflight has rejected."""
+    job.write(status="completed", verdict="rejected", reason=STOPPED)
+    console.print("preflight.mode is stop: nothing was searched.")
+    return ()
 
 
 def _stored_gates(client: Client, tracker: CampaignTracker) -> tuple[GateVerdict, ...]:

@@ -139,11 +139,11 @@ def _recorded(layout: Layout, task: Task, environment: Mapping[str, str]) -> int
     try:
         return _run(layout, task, environment, job)
     except Exception as error:
-        job.write(
-            status="failed",
-            reason=f"{type(error).__name__}: {error}",
-            worth_retrying=isinstance(error, RetryError),
-        )
+        reason, retry = f"{type(error).__name__}: {error}", isinstance(error, RetryError)
+        try:
+            job.write(status="failed", reason=reason, worth_retrying=retry)
+        except TradingSystemError as second:  # what failed first is what must be told
+            log.error("and the job's record cannot be written: %s", second)
         raise
 
 
@@ -162,7 +162,7 @@ def _run(layout: Layout, task: Task, environment: Mapping[str, str], job: JobRec
         config=config,
         source=source,
         tracking_uri=_variable(environment, "MLFLOW_TRACKING_URI"),
-        jobs=int(environment.get("WORKERS") or os.cpu_count() or 1),
+        jobs=_workers(environment),
         checkpoints=_variable(environment, "CHECKPOINT_URI"),
         state=job.state,
         clock=job.clock,
@@ -201,6 +201,13 @@ def _variable(environment: Mapping[str, str], name: str) -> str:
     if not environment.get(name):
         raise ConfigError(f"the environment variable {name} is not set on the training job")
     return environment[name]
+
+
+def _workers(environment: Mapping[str, str]) -> int:
+    given = environment.get("WORKERS") or str(os.cpu_count() or 1)
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(f"the environment variable WORKERS is {given!r}: give a number from 1")
+    return int(given)
 
 
 def _stop(*_: object) -> None:

@@ -76,7 +76,9 @@ def worker_pool(
             initargs=(path, timeframe, config, checkpoints),
         )
         try:
-            executor.submit(os.getpid)  # starts the processes, which get ready meanwhile
+            with _ctrl_c_held():
+                for _ in range(jobs):
+                    executor.submit(os.getpid)  # starts a process, which gets ready meanwhile
             yield executor
         except BrokenProcessPool as error:
             raise RetryError(
@@ -85,6 +87,16 @@ def worker_pool(
             ) from error
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Processes that are started meanwhile are deaf to Ctrl-C from their first moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def evaluate_in_worker(parameters: TrialParameters, window: Window) -> WindowResult:
@@ -108,7 +120,6 @@ def _prepare_worker(
     candles: Path, timeframe: str, config: Config, checkpoints: WindowCheckpoints | None
 ) -> None:
     global _market, _checkpoints
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _market = PreparedMarket(pd.read_pickle(candles), timeframe, config)
     _checkpoints = checkpoints

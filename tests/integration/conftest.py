@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.integration.interruptions.campaigns import Campaign, pruning_config
 from tests.integration.interruptions.endings import ending
+from tests.integration.interruptions.figures import Figures
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     assert pruned == {"true", "false"}
     assert not campaign.recomputed
     return campaign
+
+
+@pytest.fixture
+def figures(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Figures]:
+    """Shown on the screen, whatever becomes of the test."""
+    found = Figures()
+    yield found
+    with capsys.disabled():
+        print(f"\n{request.node.name}: {found}")

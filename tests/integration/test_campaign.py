@@ -287,6 +287,11 @@ def test_preflight_stop_searches_nothing(tmp_path: Path) -> None:
     assert (campaign.info.status, campaign.data.tags["verdict"]) == ("FINISHED", "rejected")
     assert here.runs("trial") == []
 
+    again = here.discover("--candles", "synthetic-no-edge", "--preflight", "stop")
+    assert again.returncode == 0, again.stderr
+    assert "already been run" in again.stdout
+    assert "nothing was searched" in again.stdout
+
 
 def windows_begun(database: Path) -> int:
     """Without MLflow, which would set about creating the store at the same time."""

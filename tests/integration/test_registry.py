@@ -253,7 +253,6 @@ class Failing:
     [
         "log_model_artifacts",
         "finalize_logged_model",
-        "log_outputs",
         "create_registered_model",
         "create_model_version",
     ],
@@ -268,6 +267,20 @@ def test_a_registration_that_fails_leaves_nothing_behind(
     experiment = client.get_run(campaign.run_id).info.experiment_id
     assert client.search_logged_models([experiment]) == []
     assert put(client, campaign.run_id, bundle) == 1
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_version_that_is_not_listed_by_its_run_is_listed_when_registered_again(
+    client: MlflowClient, campaign: CampaignTracker, bundle: StrategyBundle, after: bool
+) -> None:
+    with pytest.raises(StoreError, match="the answer was lost"):
+        put(Failing(client, "log_outputs", after), campaign.run_id, bundle)  # type: ignore[arg-type]
+    assert put(client, campaign.run_id, bundle) == 1
+    (output,) = client.get_run(campaign.run_id).outputs.model_outputs
+    experiment = client.get_run(campaign.run_id).info.experiment_id
+    assert [each.model_id for each in client.search_logged_models([experiment])] == [
+        output.model_id
+    ]
 
 
 def test_a_registration_that_fails_spares_the_versions_that_are_there(

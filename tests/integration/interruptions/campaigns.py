@@ -10,6 +10,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,8 @@ MARKET = "synthetic"
 NOTICE_SECONDS = 120
 """From SIGTERM to SIGKILL on SageMaker; and what a test waits for a process to end."""
 CAMPAIGN_SECONDS = 280
+AFTERLIFE_SECONDS = 30
+"""In which the workers of a campaign that is gone notice it."""
 
 
 def pruning_config() -> dict[str, Any]:
@@ -71,7 +74,8 @@ class Ended:
 class Campaign:
     """A campaign with stores of its own below ``folder/var``; it may be attempted again.
 
-    Every attempt returns only when the last of its processes is gone: they all hold its output.
+    Every attempt returns only when the last of its processes is gone: they all hold its output,
+    and must let go of it within seconds when the campaign's own process has ended.
     """
 
     folder: Path
@@ -160,12 +164,16 @@ class Campaign:
 
     def _wait(self, process: subprocess.Popen[str], seconds: float) -> Ended:
         begun = time.monotonic()
-        try:
-            output, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-            raise AssertionError(f"still at work after {seconds} s:\n{output}") from None
+        assert process.stdout is not None
+        with process.stdout, ThreadPoolExecutor(1) as reader:
+            reading = reader.submit(process.stdout.read)
+            try:
+                process.wait(seconds)
+                output = reading.result(AFTERLIFE_SECONDS)
+            except (subprocess.TimeoutExpired, TimeoutError) as error:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise AssertionError(f"still at work: {error}\n{reading.result()}") from None
         self.seconds = time.monotonic() - begun
         struck = self._journal(self.attempts) / "strikes"
         strikes = len(struck.read_text().splitlines()) if struck.exists() else 0

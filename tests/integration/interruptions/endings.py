@@ -112,7 +112,7 @@ def _models(
             "name": name,
             "status": status,
             "run": keys.get(run),
-            "bundle": {path.name: path.read_text() for path in sorted(bundle.iterdir())},
+            "bundle": {path.name: path.read_text() for path in sorted(bundle.glob("*"))},
         }
 
 
