@@ -40,6 +40,8 @@ CONTEXT = SimpleNamespace(
 """What Lambda tells a function of itself."""
 MAX_RECEIVES = 3
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 @dataclass
 class Account:
@@ -218,6 +220,7 @@ class Training:
                 **{k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")},
                 **self._request["Environment"],
                 "MLFLOW_DISABLE_TELEMETRY": "true",
+                "PYTHONPATH": str(ROOT),  # as the image has it
                 "SAGEMAKER_BASE_DIR": str(self._base),
                 "WORKERS": "1",
             },
