@@ -37,9 +37,12 @@ def test_a_campaign_that_is_killed_ends_as_one_left_alone(
     stopped = job.attempt(Strike("window-logged", passing=12, signal=TERMINATE, whom="campaign"))
     assert (stopped.status, stopped.strikes) == (TERMINATED, 1)
     assert "is damaged" in stopped.output
+    told = job.record.values
+    assert (told["status"], told["reason"], job.failure) == ("running", "interrupted", None)
     halfway = job.attempt(Strike("model-files-in-part", passing=20, whom="campaign"))
     assert (halfway.status, halfway.strikes) == (-KILL, 1)
     assert job.attempt().status == 0
+    assert (job.record.values["status"], job.result["verdict"]) == ("completed", "promoted")
     figures.add(job, Counter({"SIGKILL": 2, "SIGTERM": 1}), undisturbed)
 
 
@@ -106,6 +109,8 @@ def test_a_worker_that_dies_ends_the_campaign_as_one_worth_a_retry(
     ended = job.attempt(Strike("fit", passing=9, whom="self"))
     assert (ended.status, ended.strikes) == (RETRY, 1), ended.output
     assert job.failure is not None and job.failure.startswith("RetryError: a worker process died")
+    told = job.record.values
+    assert (told["status"], told["worth_retrying"]) == ("failed", True)
     finished = job.attempt(Strike("campaign-finished"))
     assert (finished.status, finished.strikes) == (-KILL, 1)
     assert job.attempt().status == 0

@@ -96,6 +96,7 @@ def _heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.torture
 def test_a_campaign_of_two_jobs_whose_job_and_launcher_are_killed_ends_as_one_left_alone(
     launcher: Launcher, undisturbed: Campaign
 ) -> None:

@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 
 from store.job_records import JobRecord
-from store.state import open_state
 from strategy.errors import StoreError
 from tests.integration.interruptions.campaigns import Job, Strike, pruning_config
-from tests.manual_clock import ManualClock
 from training import campaign as campaigns
 from training.job import FAILURE_LENGTH, main
 
@@ -43,11 +41,6 @@ def hyperparameters(job: Job) -> dict[str, str]:
     path = job.base / "input" / "config" / "hyperparameters.json"
     found: dict[str, str] = json.loads(path.read_text())
     return found
-
-
-def record(job: Job) -> JobRecord:
-    state = open_state(job.environment()["STATE_URI"])
-    return JobRecord(state, hyperparameters(job)["campaign_id"], 1, 1, ManualClock())
 
 
 def refused(job: Job, **environment: str) -> str:
@@ -114,7 +107,7 @@ def test_a_job_of_another_campaign_is_refused_and_what_differs_is_named(
     assert f"ConfigError: {name} is " in failure
     assert "was asked for 0123456789ab" in failure
     assert why in failure
-    values = record(job).values
+    values = job.record.values
     assert (values["status"], values["worth_retrying"]) == ("failed", False)
     assert values["reason"] == failure
 
@@ -133,7 +126,7 @@ def test_a_number_of_workers_that_is_none_is_named(job: Job, workers: str) -> No
 def test_a_missing_input_file_is_named(job: Job, name: str) -> None:
     (job.base / "input" / "data" / "campaign" / name).unlink()
     assert name in refused(job)
-    assert name in record(job).values["reason"]
+    assert name in job.record.values["reason"]
 
 
 def test_a_placeholder_for_the_bucket_is_named(job: Job) -> None:
@@ -144,15 +137,15 @@ def test_a_server_that_does_not_answer_is_worth_a_retry(job: Job) -> None:
     assert main({**job.environment(), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}) == RETRY
     assert job.failure is not None
     assert job.failure.startswith("RetryError: http://127.0.0.1:9")
-    values = record(job).values
+    values = job.record.values
     assert (values["status"], values["worth_retrying"]) == ("failed", True)
 
 
 def test_a_job_that_is_resumed_too_often_without_a_checkpoint_gives_up(job: Job) -> None:
     for _ in range(CONFIG["checkpoint_config"]["max_resume_attempts"] + 1):
-        record(job).begin()
+        job.record.begin()
     assert "resumed 101 times in a row without finishing a single window" in refused(job)
-    assert record(job).values["status"] == "failed"
+    assert job.record.values["status"] == "failed"
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -171,7 +164,7 @@ def test_an_unexpected_error_is_told_in_full_to_the_log_and_in_short_to_sagemake
     assert job.failure is not None
     assert job.failure.startswith("KeyError: 'xxx")
     assert len(job.failure) == FAILURE_LENGTH
-    assert record(job).values["status"] == "failed"
+    assert job.record.values["status"] == "failed"
 
 
 def test_a_record_that_cannot_be_written_does_not_hide_what_failed_first(

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from store.campaign_input import CANDLES, CONFIG, MARKET, read_input, set_aside
@@ -47,7 +47,6 @@ def configs(draw: st.DrawFn) -> Config:
     )
 
 
-@settings(max_examples=25)
 @given(config=configs(), candles=markets(200), synthetic=st.booleans())
 def test_config_and_candles_keep_their_digests(
     config: Config, candles: pd.DataFrame, synthetic: bool

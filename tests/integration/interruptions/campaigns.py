@@ -18,6 +18,9 @@ from typing import Any, Literal
 from registry.identity import Identity
 from store.campaign_input import set_aside
 from store.candle_arguments import candle_source
+from store.clock import utc_now
+from store.job_records import JobRecord
+from store.state import open_state
 from strategy.config import config_from
 from tests.integration.interruptions.endings import MODEL
 from tests.integration.interruptions.places import PLACES
@@ -195,6 +198,14 @@ class Job(Campaign):
     def failure(self) -> str | None:
         path = self.base / "output" / "failure"
         return path.read_text() if path.exists() else None
+
+    @property
+    def record(self) -> JobRecord:
+        """Its record in the state table."""
+        path = self.base / "input" / "config" / "hyperparameters.json"
+        campaign_id = json.loads(path.read_text())["campaign_id"]
+        state = open_state(self.environment()["STATE_URI"])
+        return JobRecord(state, campaign_id, self.shard, self.shards, utc_now)
 
     @property
     def result(self) -> dict[str, Any]:

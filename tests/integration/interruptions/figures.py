@@ -18,6 +18,7 @@ TERMINATED = 128 + TERMINATE
 UNREADY = {-TERMINATE, -CTRL_C}
 """Of a process that had not yet come to say what it does on a signal."""
 KILL_SHARE = 0.6
+SOONEST_SECONDS = 0.5  # after it was begun: what interrupts Python's own start has no exit status
 
 
 @dataclass
@@ -61,10 +62,12 @@ def struck_at_random(
     together = sent != TERMINATE and rng.random() < 0.5
     whom: Literal["campaign", "group"] = "group" if together else "campaign"
     if rng.random() < 0.5:
-        return campaign.attempt_until(float(rng.uniform(0, undisturbed.seconds)), sent, whom)
+        seconds = float(rng.uniform(SOONEST_SECONDS, undisturbed.seconds))
+        return campaign.attempt_until(seconds, sent, whom)
     passings = undisturbed.passings(1)
     place = str(rng.choice(sorted(passings)))
-    return campaign.attempt(Strike(place, int(rng.integers(passings[place])) + 1, sent, whom))
+    soon = max(1, passings[place] // 4)  # so that a campaign is struck several times
+    return campaign.attempt(Strike(place, int(rng.integers(soon)) + 1, sent, whom))
 
 
 def kind_of(ended: Ended) -> str:
