@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serving.campaign_requests import Requests
 from serving.cost_gate import CostGate
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from store.notifications import Notifier
     from store.prices import PriceTable
     from store.queue import Queue
-    from store.settings import CostSettings, Settings
+    from store.settings import Settings
+    from store.settings_sections import (
+        CostSettings,
+        EnvironmentSettings,
+        OpsSettings,
+        RiskSettings,
+    )
     from store.spending import Spending
     from store.sqlite_queue import SqliteQueue
     from store.state import StateTable
@@ -146,6 +152,7 @@ def local_stack(folder: Path, tracking_uri: str, clock: Clock = utc_now) -> Stac
     """
     from store.notifications import LogNotifier
     from store.prices import LOCAL_PRICES
+    from store.settings import SettingsFile
     from store.spending import FreeOfCharge
     from store.state import open_state
 
@@ -155,7 +162,7 @@ def local_stack(folder: Path, tracking_uri: str, clock: Clock = utc_now) -> Stac
         queue=local_queue(folder, clock),
         jobs=local_jobs(folder, clock),
         notifier=LogNotifier(folder / "notifications.log", clock),
-        settings=_OnThisMachine(folder / "settings.json"),
+        settings=_OnThisMachine(SettingsFile(folder / "settings.json")),
         spending=FreeOfCharge(),
         prices=LOCAL_PRICES,
         clock=clock,
@@ -185,11 +192,21 @@ def local_jobs(folder: Path, clock: Clock = utc_now) -> LocalJobs:
 class _OnThisMachine:
     """The settings of a file, but for where jobs run."""
 
-    path: Path
+    file: Settings
 
     def cost(self) -> CostSettings:
         from store.prices import LOCAL
-        from store.settings import SettingsFile
 
-        settings = SettingsFile(self.path).cost()
-        return settings.model_copy(update={"spot_instance_type": (LOCAL,)})
+        return self.file.cost().model_copy(update={"spot_instance_type": (LOCAL,)})
+
+    def risk(self) -> RiskSettings:
+        return self.file.risk()
+
+    def ops(self) -> OpsSettings:
+        return self.file.ops()
+
+    def environment(self) -> EnvironmentSettings:
+        return self.file.environment()
+
+    def set(self, name: str, value: Any) -> None:
+        self.file.set(name, value)

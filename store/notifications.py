@@ -1,9 +1,10 @@
-"""Tells the operator: the port, a text file (embedded) and SNS."""
+"""Tells the operator: the port, a text file (embedded), SNS, and several of them."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from store.aws import ask, patient
 from store.backoff import Backoff
 from store.clock import Clock, utc_now
 from store.state import StateTable
-from strategy.errors import ConflictError, StoreError
+from strategy.errors import ConflictError, RetryError, StoreError, TradingSystemError
 
 PARTITION = "notification"
 """Of the state table: what the operator was told of, once."""
@@ -33,10 +34,14 @@ class Notifier(Protocol):
 
         Raises
         ------
-        StoreError, RetryError
-            It cannot be sent, or not now.
+        ConfigError, StoreError, RetryError
+            It cannot be sent as things are set, at all, or now.
         """
         ...
+
+
+class PartlyToldError(StoreError):
+    """Somebody was told, somebody else could not be; so the event counts as told."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,33 @@ class SnsNotifier:
         ask(f"topic {self.topic_arn}", request, self.backoff)
 
 
+@dataclass(frozen=True)
+class Everyone:
+    """Sends to several, and to all of them before it raises.
+
+    PartlyToldError where it got through to some; where it got through to nobody, RetryError if
+    that may change, else StoreError.
+    """
+
+    notifiers: Sequence[Notifier]
+
+    def send(self, subject: str, text: str) -> None:
+        errors: list[TradingSystemError] = []
+        for notifier in self.notifiers:
+            try:
+                notifier.send(subject, text)
+            except TradingSystemError as error:
+                errors.append(error)
+        if not errors:
+            return
+        said = "; ".join(str(error) for error in errors)
+        if len(errors) < len(self.notifiers):
+            raise PartlyToldError(f"not everybody could be told {_one_line(subject)!r}: {said}")
+        if any(isinstance(error, RetryError) for error in errors):
+            raise RetryError(said)
+        raise StoreError(said)
+
+
 def fitting_subject(subject: str) -> str:
     """The subject in SNS's terms: one line of at most 100 ASCII characters."""
     plain = unicodedata.normalize("NFKD", _one_line(subject))
@@ -106,7 +138,7 @@ def notify_once(
 
     The event is claimed in the state table first. A claim whose owner died before the message
     was sent runs out after minutes, so that the event can still be told; one whose message
-    failed is given back.
+    failed is given back, unless somebody was told.
 
     Parameters
     ----------
@@ -121,7 +153,10 @@ def notify_once(
 
     Raises
     ------
-    StoreError, RetryError
+    PartlyToldError
+        Not everybody could be told; the event counts as told, or those who were told would hear
+        of it again and again.
+    ConfigError, StoreError, RetryError
         As the notifier or the table says; nothing counts as told.
     """
     told = {"subject": subject, "at": now.isoformat(timespec="seconds")}
@@ -129,14 +164,19 @@ def notify_once(
         claim = state.put(PARTITION, key, told, expected=0, expires_at=now + _CLAIM)
     except ConflictError:
         return False
+    partly: PartlyToldError | None = None
     try:
         notifier.send(subject, text)
+    except PartlyToldError as error:
+        partly = error
     except Exception:
         with suppress(ConflictError):  # it has run out: there is nothing to give back
             state.delete(PARTITION, key, expected=claim.version)
         raise
     with suppress(ConflictError):  # it ran out, and somebody else tells of it now
         state.put(PARTITION, key, told, expected=claim.version)
+    if partly:
+        raise partly
     return True
 
 

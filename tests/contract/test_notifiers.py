@@ -14,6 +14,7 @@ import pytest
 from store.aws import client
 from store.notifications import (
     PARTITION,
+    Everyone,
     LogNotifier,
     Notifier,
     SnsNotifier,
@@ -22,9 +23,10 @@ from store.notifications import (
 )
 from store.sqlite_state import SqliteState
 from store.state import StateTable
-from strategy.errors import RetryError, StoreError
+from strategy.errors import ConfigError, RetryError, StoreError
 from tests.aws_fakes import fake_aws
 from tests.manual_clock import ManualClock
+from tests.telegram_server import TelegramServer, telegram_server
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -64,8 +66,28 @@ def topic(aws: tuple[Any, Any]) -> Iterator[tuple[SnsNotifier, Callable[[], list
     sns.delete_topic(TopicArn=arn)
 
 
-@pytest.fixture(params=["log", "sns"])
+@pytest.fixture
+def telegram() -> Iterator[TelegramServer]:
+    with telegram_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["log", "sns", "telegram", "everyone"])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    if request.param == "telegram":
+        server: TelegramServer = request.getfixturevalue("telegram")
+        return Case(
+            server.notifier(), lambda: "\n".join(server.texts), server.notifier(chat_id="@missing")
+        )
+    if request.param == "everyone":
+        paths = [tmp_path / "one.log", tmp_path / "two.log"]
+        (tmp_path / "file").touch()
+        missing = LogNotifier(tmp_path / "file" / "missing.log", lambda: NOW)
+        return Case(
+            Everyone([LogNotifier(path, lambda: NOW) for path in paths]),
+            lambda: min(path.read_text(encoding="utf-8") for path in paths),
+            Everyone([missing, missing]),
+        )
     if request.param == "log":
         path = tmp_path / "var" / "notifications.log"
         (tmp_path / "file").touch()
@@ -104,7 +126,7 @@ def test_a_subject_of_any_kind_is_told_whole(case: Case, subject: str) -> None:
 
 
 def test_a_notifier_that_cannot_be_used_is_an_error_that_names_it(case: Case) -> None:
-    with pytest.raises(StoreError, match="missing"):
+    with pytest.raises((ConfigError, StoreError), match="missing"):
         case.missing.send("subject", "text")
 
 

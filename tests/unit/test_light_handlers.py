@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HANDLERS = ("launch_spot_validator", "initiate_validation_window", "training_job_events")
+HANDLERS = (
+    "config_service",
+    "initiate_validation_window",
+    "launch_spot_validator",
+    "training_job_events",
+)
 HEAVY = {"ccxt", "lightgbm", "mlflow", "numpy", "pandas", "pyarrow", "rich", "sagemaker", "scipy"}
 PROGRAM = f"""
 import sys
