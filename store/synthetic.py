@@ -42,6 +42,7 @@ _TREND_HOURS = 300.0
 _FLAT_HOURS = 100.0
 _DURATION_SHAPE = 4.0  # of the gamma law of durations: their sd is half of their mean
 _LOG_PRICE_BAND = 0.35  # a price so far above the first turns up with a chance of 27 % only
+_STRETCH = 30 * 24  # hours that are added to a market at once
 _VOLUME = 5_000.0  # median of an hour as wide as its volatility, base asset
 
 
@@ -59,12 +60,17 @@ class SyntheticSource:
         UTC; the last candle closes at it, or before it on the hour.
     trend_strength
         Drift over volatility, per hour, while a trend lasts.
+    beyond
+        Hours that are given after ``end``: what a strategy that was found before it meets then.
+        They come in stretches with a seed of their own each, so that a later look at more of
+        them begins with the same ones.
     """
 
     seed: int
     bars: int
     end: pd.Timestamp
     trend_strength: float = PLANTED_TREND
+    beyond: int = 0
 
     synthetic: ClassVar[bool] = True
 
@@ -75,11 +81,28 @@ class SyntheticSource:
 
     def load(self, asset: str, timeframe: str) -> pd.DataFrame:
         hour = timeframe_delta(_TIMEFRAME)
-        rng = np.random.default_rng([self.seed, zlib.crc32(asset.encode())])
+        seeds = [self.seed, zlib.crc32(asset.encode())]
         start = self.end.floor(hour) - self.bars * hour
-        hours = synthetic_candles(rng, self.bars, start, trend_strength=self.trend_strength)
+        hours = synthetic_candles(
+            np.random.default_rng(seeds), self.bars, start, trend_strength=self.trend_strength
+        )
+        for stretch in range(-(-self.beyond // _STRETCH)):
+            # from 1: numpy takes a seed that ends in 0 for the one without it
+            rng = np.random.default_rng([*seeds, 1 + stretch])
+            following = synthetic_candles(
+                rng, _STRETCH, hours.index[-1] + hour, trend_strength=self.trend_strength
+            )
+            hours = pd.concat([hours, _joined(following, float(hours["close"].iloc[-1]))])
+        hours = hours.iloc[: self.bars + self.beyond]
         # resample refuses a timeframe that hours do not add up to.
         return candle_frame(resample(hours, _TIMEFRAME, timeframe), timeframe, max_gap_bars=0)
+
+
+def _joined(candles: pd.DataFrame, price: float) -> pd.DataFrame:
+    """The same market, opening at another price."""
+    factor = price / float(candles["open"].iloc[0])
+    prices = ["open", "high", "low", "close"]
+    return candles.assign(**{name: candles[name] * factor for name in prices})
 
 
 def synthetic_candles(

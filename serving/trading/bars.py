@@ -34,6 +34,11 @@ class Bars:
         self._seen: dict[str, Any] = dict(item.value) if item else {}
         self._version = item.version if item else 0
 
+    def last(self) -> datetime | None:
+        """Close of the newest bar that was dealt with in any market; None before the first."""
+        closes = [datetime.fromisoformat(seen["close"]) for seen in self._seen.values()]
+        return max(closes, default=None)
+
     def due(self, markets: Iterable[tuple[str, str]]) -> list[tuple[str, str, datetime]]:
         """Asset, timeframe and close of those whose newest bar was not dealt with yet."""
         now = pd.Timestamp(self.clock())
