@@ -11,13 +11,14 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.14 pyth
 
 TRACKING_URI ?= sqlite:///var/mlflow.db
 PORT         ?= 5000
+PAPER_ARGS   ?=
 DEMO_ARGS    ?= --asset BTCUSDT --timeframe 1h --candles synthetic --max-trials 8 --jobs 2
 
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test testsdk torture check bench schema lock clean
+.PHONY: help demo ui paper test testsdk torture check bench schema lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -30,6 +31,10 @@ ui: $(VENV)/.installed ## the MLflow UI on what demo left in var/
 	@test -d var || { echo "There is no var/ yet: run 'make demo' first." >&2; exit 1; }
 	@echo "MLflow on http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
 	@$(PY) -m mlflow ui --backend-store-uri $(TRACKING_URI) --host 127.0.0.1 --port $(PORT) --workers 1
+
+paper: $(VENV)/.installed ## trade what is in Staging with virtual money (PAPER_ARGS="--market binance")
+	@test -d var || { echo "There is no var/ yet: run 'make demo' first." >&2; exit 1; }
+	@MLFLOW_TRACKING_URI=$(TRACKING_URI) $(PY) -m serving paper $(PAPER_ARGS)
 
 test: $(VENV)/.installed-dev ## all tests but the torturing ones
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
