@@ -12,36 +12,37 @@ lets only one rest (-4130): the new stop must rest before the old one goes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from itertools import count
 
 import ccxt
 
 from store import binance_rows as rows
 from store.backoff import Backoff
-from store.binance_errors import AlreadySetError, BusyError, ClockError, translated, understood
+from store.binance_errors import AlreadySetError, understood
+from store.binance_requests import Requests
 from store.binance_rows import Row
 from store.clock import Clock, utc_now
 from store.exchange import (
     Balance,
     ExchangePosition,
+    Income,
     OrderState,
     StopOrder,
     StopStatus,
     UnknownOrderError,
     checked_client_order_id,
 )
-from strategy.errors import ConfigError, RetryError
+from strategy.errors import ConfigError
 from strategy.sizing import MarketFilters
-
-Request = Callable[[Row], Any]
 
 _RECEIVE_WINDOW_MS = 5000
 _TIMEOUT_MS = 10_000
 _FILTERS_LAST = timedelta(hours=1)
+_INCOME_PAGE = 1000  # the most that Binance gives
 
 
 def connect_futures(api_key: str, api_secret: str, environment: str = "live") -> ccxt.binanceusdm:
@@ -110,6 +111,10 @@ class BinanceFutures:
     )
 
     @property
+    def _ask(self) -> Requests:
+        return Requests(self.exchange, self.backoff)
+
+    @property
     def lands_within(self) -> timedelta:
         """Binance refuses what arrives later than the receive window after its timestamp.
 
@@ -119,7 +124,7 @@ class BinanceFutures:
 
     def server_time(self) -> datetime:
         what = "server time"
-        answer = self._read(what, self.exchange.fapiPublicGetTime, {})
+        answer = self._ask.repeated(what, self.exchange.fapiPublicGetTime, {})
         with understood(what):
             return rows.moment(answer["serverTime"])
 
@@ -128,7 +133,7 @@ class BinanceFutures:
         now = self.clock()
         if symbol not in self._filters or now - self._filters[symbol][0] > _FILTERS_LAST:
             what = f"filters of {symbol}"
-            answer = self._read(what, self.exchange.fapiPublicGetExchangeInfo, {})
+            answer = self._ask.repeated(what, self.exchange.fapiPublicGetExchangeInfo, {})
             with understood(what):
                 read = {row["symbol"]: row for row in answer["symbols"]}
                 if symbol not in read:
@@ -138,13 +143,15 @@ class BinanceFutures:
 
     def last_price(self, symbol: str) -> Decimal:
         what = f"last price of {symbol}"
-        answer = self._read(what, self.exchange.fapiPublicV2GetTickerPrice, {"symbol": symbol})
+        answer = self._ask.repeated(
+            what, self.exchange.fapiPublicV2GetTickerPrice, {"symbol": symbol}
+        )
         with understood(what):
             return Decimal(answer["price"])
 
     def balance(self) -> Balance:
         what = "balance"
-        answer = self._read(what, self.exchange.fapiPrivateV3GetAccount, {})
+        answer = self._ask.repeated(what, self.exchange.fapiPrivateV3GetAccount, {})
         with understood(what):
             return rows.balance(answer)
 
@@ -154,6 +161,22 @@ class BinanceFutures:
     def position(self, symbol: str) -> ExchangePosition | None:
         found = self._positions({"symbol": symbol})
         return found[0] if found else None
+
+    def income(self, since: datetime) -> list[Income]:
+        what = f"income since {since:%Y-%m-%d %H:%M:%S}"
+        start = math.ceil(since.timestamp() * 1000)
+        found: list[Income] = []
+        for page in count(1):
+            answer = self._ask.repeated(
+                what,
+                self.exchange.fapiPrivateGetIncome,
+                {"startTime": start, "page": page, "limit": _INCOME_PAGE},
+            )
+            with understood(what):
+                found += rows.income(answer)
+                if len(answer) < _INCOME_PAGE:
+                    break
+        return sorted(found, key=lambda income: income.time)
 
     def prepare(self, symbol: str, leverage: int) -> None:
         for what, request, params in (
@@ -174,7 +197,7 @@ class BinanceFutures:
             ),
         ):
             try:
-                self._read(what, request, params)
+                self._ask.repeated(what, request, params)
             except AlreadySetError:
                 continue
 
@@ -188,7 +211,7 @@ class BinanceFutures:
         reduce_only: bool,
     ) -> OrderState:
         what = f"market order {client_order_id} of {symbol}"
-        answer = self._once(
+        answer = self._ask.once(
             what,
             self.exchange.fapiPrivatePostOrder,
             {
@@ -214,7 +237,7 @@ class BinanceFutures:
         self, client_order_id: str, symbol: str, side: int, quantity: Decimal, stop_price: Decimal
     ) -> StopOrder:
         what = f"stop {client_order_id} of {symbol} at {stop_price}"
-        answer = self._once(
+        answer = self._ask.once(
             what,
             self.exchange.fapiPrivatePostAlgoOrder,
             {
@@ -234,7 +257,9 @@ class BinanceFutures:
 
     def stops(self, symbol: str) -> list[StopOrder]:
         what = f"stops of {symbol}"
-        answer = self._read(what, self.exchange.fapiPrivateGetOpenAlgoOrders, {"symbol": symbol})
+        answer = self._ask.repeated(
+            what, self.exchange.fapiPrivateGetOpenAlgoOrders, {"symbol": symbol}
+        )
         with understood(what):
             found = [
                 rows.stop_order(row, order=None)
@@ -247,7 +272,7 @@ class BinanceFutures:
         what = f"stop {client_order_id} of {symbol}"
         params = {"clientAlgoId": checked_client_order_id(client_order_id)}
         try:
-            answer = self._read(what, self.exchange.fapiPrivateGetAlgoOrder, params)
+            answer = self._ask.repeated(what, self.exchange.fapiPrivateGetAlgoOrder, params)
         except UnknownOrderError:
             return None
         with understood(what):
@@ -264,14 +289,14 @@ class BinanceFutures:
         params = {"clientAlgoId": checked_client_order_id(client_order_id)}
         request = self.exchange.fapiPrivateDeleteAlgoOrder
         try:
-            self._read(f"cancelling stop {client_order_id} of {symbol}", request, params)
+            self._ask.repeated(f"cancelling stop {client_order_id} of {symbol}", request, params)
         except UnknownOrderError:
             return False
         return True
 
     def _positions(self, params: Row) -> list[ExchangePosition]:
         what = "positions"
-        answer = self._read(what, self.exchange.fapiPrivateV3GetPositionRisk, params)
+        answer = self._ask.repeated(what, self.exchange.fapiPrivateV3GetPositionRisk, params)
         with understood(what):
             return [
                 rows.position(row, self._margin_settings(row["symbol"]))
@@ -282,14 +307,14 @@ class BinanceFutures:
         """Leverage and margin type, which Binance no longer tells with a position."""
         what = f"margin settings of {symbol}"
         request = self.exchange.fapiPrivateGetSymbolConfig
-        answer = self._read(what, request, {"symbol": symbol})
+        answer = self._ask.repeated(what, request, {"symbol": symbol})
         with understood(what):
             (settings,) = (row for row in answer if row["symbol"] == symbol)
         return dict(settings)
 
     def _order(self, what: str, params: Row) -> OrderState | None:
         try:
-            answer = self._read(what, self.exchange.fapiPrivateGetOrder, params)
+            answer = self._ask.repeated(what, self.exchange.fapiPrivateGetOrder, params)
         except UnknownOrderError:
             return None
         with understood(what):
@@ -302,7 +327,7 @@ class BinanceFutures:
     def _fee(self, order: Row, filled: Decimal) -> Decimal | None:
         """What the fills of an order cost, USD; None while not all of them are listed."""
         what = f"fills of order {order['orderId']} of {order['symbol']}"
-        answer = self._read(what, self.exchange.fapiPrivateGetUserTrades, order)
+        answer = self._ask.repeated(what, self.exchange.fapiPrivateGetUserTrades, order)
         with understood(what):
             if sum(Decimal(row["qty"]) for row in answer) != filled:
                 return None
@@ -315,33 +340,3 @@ class BinanceFutures:
     def _dollars(self, asset: str) -> Decimal:
         """Price of what the fee was paid in: BNB, where the account wants its discount."""
         return Decimal(1) if asset == "USDT" else self.last_price(f"{asset}USDT")
-
-    def _read(self, what: str, request: Request, params: Row) -> Any:
-        """Make a request that may be made again, until it is answered."""
-        for pause in self.backoff.pauses():
-            try:
-                return self._once(what, request, params)
-            except BusyError as busy:
-                if busy.retry_after > self.backoff.longest:
-                    raise
-                self.backoff.sleep(max(pause, busy.retry_after))
-            except RetryError:
-                self.backoff.sleep(pause)
-        return self._once(what, request, params)
-
-    def _once(self, what: str, request: Request, params: Row) -> Any:
-        """Make a request; again only where Binance refused it for its timestamp."""
-        try:
-            return _answer(what, request, params)
-        except ClockError:
-            pass
-        _answer(what, lambda _: self.exchange.load_time_difference(), {})
-        return _answer(what, request, params)
-
-
-def _answer(what: str, request: Request, params: Row) -> Any:
-    with translated(what):
-        answer = request(params)
-    if isinstance(answer, str):  # ccxt hands on what it cannot parse
-        raise RetryError(f"{what}: the answer is not JSON; there may be a proxy in the way")
-    return answer

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from store.exchange import (
     Balance,
     ExchangePosition,
+    Income,
     OrderState,
     OrderStatus,
     StopOrder,
@@ -35,6 +36,17 @@ _STOP_STATUS = {
     "REJECTED": StopStatus.REJECTED,
     "EXPIRED": StopStatus.EXPIRED,
 }
+_EQUITY_ASSET = "USDT"
+_INCOME: dict[str, Literal["funding", "transfer"]] = {
+    "FUNDING_FEE": "funding",
+    "TRANSFER": "transfer",
+    "INTERNAL_TRANSFER": "transfer",
+    "STRATEGY_UMFUTURES_TRANSFER": "transfer",
+    "COIN_SWAP_DEPOSIT": "transfer",  # another asset of the futures wallet became USDT
+    "COIN_SWAP_WITHDRAW": "transfer",
+    "AUTO_EXCHANGE": "transfer",
+    "WELCOME_BONUS": "transfer",
+}
 
 
 def market_filters(row: Row) -> MarketFilters:
@@ -55,6 +67,25 @@ def balance(row: Row) -> Balance:
         total=Decimal(row["totalMarginBalance"]),
         free=Decimal(row["availableBalance"]),
     )
+
+
+def income(answer: list[Row]) -> list[Income]:
+    """Funding and transfers among the entries of an account's flow of money.
+
+    Only USDT counts: an account in Single-Asset mode, as isolated margin needs it, has no other
+    asset in its equity (``totalMarginBalance``), so that BNB sent for fees changes nothing.
+    """
+    return [
+        Income(
+            kind=_INCOME[row["incomeType"]],
+            symbol=row["symbol"] or None,
+            amount=Decimal(row["income"]),
+            time=moment(row["time"]),
+            id=f"{row['incomeType']}/{row['tranId']}",  # unique within its type
+        )
+        for row in answer
+        if row["incomeType"] in _INCOME and row["asset"] == _EQUITY_ASSET
+    ]
 
 
 def held(answer: list[Row]) -> list[Row]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from strategy.errors import ConfigError, FixError
 from strategy.sizing import MarketFilters
@@ -176,6 +176,29 @@ class StopOrder:
     time: datetime
 
 
+@dataclass(frozen=True)
+class Income:
+    """Money that came into the account's equity or left it, other than by a fill.
+
+    Parameters
+    ----------
+    kind
+        ``funding`` of a position, or ``transfer``: what a person brought in or took out.
+    symbol
+        Of the position; None for a transfer.
+    amount
+        USD; above 0 where it was received.
+    id
+        The same whenever it is read, and no other income's.
+    """
+
+    kind: Literal["funding", "transfer"]
+    symbol: str | None
+    amount: Decimal
+    time: datetime
+    id: str
+
+
 class Exchange(Protocol):
     """A USD-margined futures account in one-way mode.
 
@@ -203,6 +226,13 @@ class Exchange(Protocol):
     def positions(self) -> list[ExchangePosition]: ...
 
     def position(self, symbol: str) -> ExchangePosition | None: ...
+
+    def income(self, since: datetime) -> list[Income]:
+        """Funding and transfers from then on (inclusive), in order of time.
+
+        They explain :meth:`balance` beside fills. Binance remembers three months.
+        """
+        ...
 
     def prepare(self, symbol: str, leverage: int) -> None:
         """Set one-way mode, isolated margin and the leverage; what is so already stays so."""

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import count
 
+from tests.integration.binance_futures_income import income_page, income_row
 from tests.integration.binance_futures_orders import Row, order_row, stop_row, trade_row
 from tests.integration.binance_futures_position import ZERO, Holding
 
+FUNDING_INTERVAL_MS = 8 * 3_600_000
 _OPEN = ("NEW", "PARTIALLY_FILLED")
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
@@ -66,6 +68,8 @@ class FuturesAccount:
         What fees are paid in; BNB where it is not USDT, at its own price.
     stops_fail
         Stops are denied by the matching engine when they are triggered.
+    funding_rate
+        Of the notional, at 00, 08 and 16 UTC: longs pay it to shorts.
     """
 
     contracts: dict[str, Contract]
@@ -76,11 +80,13 @@ class FuturesAccount:
     fills: list[Fill] = field(default_factory=list)
     fee_asset: str = "USDT"
     stops_fail: bool = False
+    funding_rate: Decimal = ZERO
     hedge_mode: bool = False
     holdings: dict[str, Holding] = field(default_factory=dict)
     orders: list[Row] = field(default_factory=list)
     stops: list[Row] = field(default_factory=list)
     trades: list[Row] = field(default_factory=list)
+    income: list[Row] = field(default_factory=list)
     _ids: Callable[[], int] = field(default_factory=lambda: count(1000).__next__)
 
     # The market
@@ -113,6 +119,21 @@ class FuturesAccount:
         self.jump(symbol, open_)
         for price in (low, high, close):
             self.glide(symbol, price)
+
+    def advance(self, now: int) -> None:
+        """Let time pass: open positions are charged funding at the prices that stand."""
+        first = self.now // FUNDING_INTERVAL_MS + 1
+        for number in range(first, now // FUNDING_INTERVAL_MS + 1):
+            self.now = number * FUNDING_INTERVAL_MS
+            for symbol, held in self.holdings.items():
+                if held.amount and self.funding_rate:
+                    paid = held.amount * self.prices[symbol] * self.funding_rate
+                    self._flow("FUNDING_FEE", -paid, symbol)
+        self.now = now
+
+    def transfer(self, amount: Decimal, asset: str = "USDT") -> None:
+        """A deposit, or below 0 a withdrawal; only USDT is in the account's equity."""
+        self._flow("TRANSFER", amount, asset=asset)
 
     def _reached(self, symbol: str, price: Decimal) -> list[Row]:
         return [
@@ -310,6 +331,14 @@ class FuturesAccount:
         profits = (held.profit(self.prices[symbol]) for symbol, held in self.holdings.items())
         return self.wallet + sum(profits, ZERO)
 
+    def income_of(self, asked: dict[str, str]) -> list[Row]:
+        return income_page(self.income, asked, self.now)
+
+    def _flow(self, kind: str, amount: Decimal, symbol: str = "", asset: str = "USDT") -> None:
+        if asset == "USDT":
+            self.wallet += amount
+        self.income.append(income_row(self._ids(), kind, amount, symbol, asset, self.now))
+
     def _new_order(
         self, symbol: str, side: str, quantity: Decimal, client_id: str, reduce_only: bool
     ) -> Row:
@@ -335,7 +364,8 @@ class FuturesAccount:
         symbol, price = order["symbol"], self.prices[order["symbol"]]
         realised = self.holding(symbol).net(_sign(order["side"]) * quantity, price)
         fee = quantity * price * self.fee_rate
-        self.wallet += realised - fee
+        self._flow("REALIZED_PNL", realised, symbol)
+        self._flow("COMMISSION", -fee, symbol)
         paid = fee if self.fee_asset == "USDT" else fee / self.prices[f"{self.fee_asset}USDT"]
         executed = Decimal(order["executedQty"]) + quantity
         quote = Decimal(order["cumQuote"]) + quantity * price

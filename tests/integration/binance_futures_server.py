@@ -39,6 +39,7 @@ API_KEY, API_SECRET = "the-key-of-the-test", "the-secret-of-the-test"
 ORDER, STOP = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
 CANCEL_STOP, QUERY_ORDER = "DELETE /fapi/v1/algoOrder", "GET /fapi/v1/order"
 QUERY_STOP, OPEN_STOPS = "GET /fapi/v1/algoOrder", "GET /fapi/v1/openAlgoOrders"
+INCOME = "GET /fapi/v1/income"
 ANY = "any request"
 _DONE: Row = {"code": 200, "msg": "success"}
 
@@ -202,6 +203,7 @@ class FuturesServer:
             QUERY_STOP: account.stop,
             CANCEL_STOP: account.cancel_stop,
             OPEN_STOPS: lambda asked: account.open_stops(asked["symbol"]),
+            INCOME: account.income_of,
             "GET /fapi/v3/account": lambda _: balances_row(account),
             "GET /fapi/v3/positionRisk": lambda asked: [
                 position_row(account, symbol)
