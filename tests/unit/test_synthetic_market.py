@@ -183,3 +183,20 @@ def test_its_name_says_that_it_is_synthetic_and_with_what_edge() -> None:
     assert SyntheticSource(7, 100, END).name == "synthetic(seed 7, trend 0.3)"
     assert SyntheticSource(7, 100, END, NO_EDGE).name == "synthetic(seed 7, no edge)"
     assert SyntheticSource(7, 100, END).synthetic
+
+
+def test_what_comes_after_the_end_continues_the_history_and_does_not_change_it() -> None:
+    end = pd.Timestamp("2026-01-01T00:00Z")
+    history = SyntheticSource(42, 500, end).load("BTCUSDT", "1h")
+    longer = SyntheticSource(42, 500, end, beyond=800).load("BTCUSDT", "1h")
+    longest = SyntheticSource(42, 500, end, beyond=1500).load("BTCUSDT", "1h")
+    assert longer.iloc[:500].equals(history)
+    assert longest.iloc[:1300].equals(longer)
+    assert np.allclose(longest["open"].iloc[1:], longest["close"].iloc[:-1])
+
+
+def test_what_comes_after_the_end_is_another_path_than_the_history() -> None:
+    end = pd.Timestamp("2026-01-01T00:00Z")
+    market = SyntheticSource(42, 720, end, beyond=720).load("BTCUSDT", "1h")
+    moves = np.log(market["close"] / market["open"]).to_numpy()
+    assert abs(np.corrcoef(moves[:720], moves[720:])[0, 1]) < 0.2

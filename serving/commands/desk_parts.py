@@ -1,0 +1,61 @@
+"""What the operator's commands work on: this machine, or what STATE_URI names on AWS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from store import embedded
+from store.clock import utc_now
+
+if TYPE_CHECKING:
+    from registry.connection import Client
+    from store.settings import Settings
+    from store.state import StateTable
+
+
+def add_state_argument(parser: argparse.ArgumentParser) -> None:
+    """``--state --json``: whose state is meant, and for whom the answer is."""
+    parser.add_argument("--json", action="store_true", help="for other programs")
+    parser.add_argument(
+        "--state",
+        default=os.environ.get("STATE_URI", embedded.STATE),
+        help="state table (STATE_URI, else %(default)s)",
+    )
+
+
+def state_of(options: argparse.Namespace) -> StateTable:
+    """The state table of ``--state``."""
+    from store.state import open_state
+
+    return open_state(options.state)
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that go with the state table: SSM's beside DynamoDB, else a file."""
+    if options.state.startswith("dynamodb:"):
+        from store.aws import client
+        from store.settings import SsmSettings
+
+        return SsmSettings(client("ssm"))
+    from store.settings import SettingsFile
+
+    return SettingsFile(embedded.FOLDER / "settings.json")
+
+
+def tracking_uri() -> str:
+    """The MLflow store: MLFLOW_TRACKING_URI, else the embedded one."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or embedded.TRACKING
+
+
+def registry_client() -> Client:
+    """The registry of :func:`tracking_uri`."""
+    from registry.connection import connect
+
+    return connect(tracking_uri())
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch, for whoever writes down when a person did something."""
+    return round(utc_now().timestamp() * 1000)
