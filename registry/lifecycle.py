@@ -1,4 +1,4 @@
-"""The life of a registered strategy: its stages, who moves it between them, and the gates.
+"""The life of a registered strategy: its stages, and who moves it between them.
 
 A version's stage in MLflow's registry *is* its life, and no other place says so:
 ``None`` (discovered) -> ``Staging`` (paper trading) -> ``Production`` (real orders) ->
@@ -11,28 +11,26 @@ it down.
 
 from __future__ import annotations
 
-import math
-import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from registry.connection import translated
-from strategy.config import IncubationPromotion
+from registry.gates import GateVerdict, verdict_tags
 from strategy.errors import FixError
-from strategy.performance import expectancy, standard_error
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STAGE, MOVING_TO = "stage", "stage.moving_to"
 """Tags: the stage that was written down last, and the one that a move has begun to."""
+STRATEGY_ID = "strategy_id"
+"""Tag: what stays the same across retrains."""
+SUPERSEDED_BY = "superseded_by"
+"""Tag of an archived version: the number of the one that took its place."""
 PERSON = "a person, outside the program"
 
 
@@ -51,7 +49,8 @@ LEGAL_MOVES: Mapping[Stage, frozenset[Stage]] = {
     Stage.PRODUCTION: frozenset({Stage.ARCHIVED}),
     Stage.ARCHIVED: frozenset(),
 }
-"""What the program may do; a person may do anything."""
+"""What the program may do; a person may do anything. A version that was retrained besides takes
+its predecessor's stage (:meth:`Lifecycle.supersede`)."""
 ALIASED = (Stage.STAGING, Stage.PRODUCTION)
 
 
@@ -68,6 +67,40 @@ class StrategyVersion:
     def recorded_stage(self) -> Stage:
         """The stage that was last written down; another one than ``stage`` after an override."""
         return Stage(self.tags.get(STAGE, Stage.NONE))
+
+    @property
+    def strategy_id(self) -> str | None:
+        """The same across retrains; None if the version was not registered by this program."""
+        return self.tags.get(STRATEGY_ID)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that befell it is written down."""
+        return self.stage is self.recorded_stage and MOVING_TO not in self.tags
+
+    @property
+    def override(self) -> Override | None:
+        """The move past the program that brought it here, if it is not written down yet."""
+        if self.stage in (self.recorded_stage, self.tags.get(MOVING_TO)):
+            return None
+        return Override(self.number, self.recorded_stage, self.stage)
+
+    def entry(self, stage: Stage) -> Entry | None:
+        """How it came into a stage the last time, as far as that was written down."""
+        key = stage.lower()
+        if (at := self.tags.get(f"{key}.at")) is None:
+            return None
+        who, why = self.tags.get(f"{key}.by", ""), self.tags.get(f"{key}.why", "")
+        return Entry(datetime.fromisoformat(at), who, why)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version's way into a stage: when (UTC), by whom and why."""
+
+    at: datetime
+    who: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -159,6 +192,63 @@ class Lifecycle:
         self._transition(number, stage)
         self._settle(self.version(number))
 
+    def supersede(self, old: int, new: int, *, who: str, why: str) -> None:
+        """Put a retrained version into the stage of the one that it replaces, which is archived.
+
+        The stage is never empty meanwhile. Production holds one version at any time; in Staging
+        there may be both for a moment. Calling it again changes nothing, and completes what was
+        interrupted.
+
+        Parameters
+        ----------
+        old
+            In Staging or Production.
+        new
+            In no stage yet, and of the same strategy: that is why it need not pass the gates.
+        who, why
+            As :meth:`move`.
+
+        Raises
+        ------
+        FixError
+            There is no such version, the two are of different strategies, or one of them is not
+            where it must be (a person may have moved it).
+        """
+        before, after = self.version(old), self.version(new)
+        for version in (before, after):
+            self._catch_up(version)
+        replaced = before.stage is Stage.ARCHIVED and before.tags.get(SUPERSEDED_BY) == str(new)
+        if replaced and after.stage is not Stage.NONE:
+            return
+        self._check_succession(before, after)
+        stage = before.stage
+        if after.stage is not stage:
+            self._tag(new, self._story(stage, who, why) | {MOVING_TO: stage})
+        story = self._story(Stage.ARCHIVED, who, f"superseded by version {new}: {why}")
+        self._tag(old, story | {SUPERSEDED_BY: str(new), MOVING_TO: Stage.ARCHIVED})
+        if after.stage is not stage:
+            # One call takes the old one out of Production, so that nobody ever sees two there.
+            # It would take out every other version as well, and Staging may hold several.
+            live = [version.number for version in self.versions_in(Stage.PRODUCTION)]
+            self._transition(new, stage, archive_others=live == [old])
+        if self.version(old).stage is stage:
+            self._transition(old, Stage.ARCHIVED)
+        for number in (new, old):
+            self._settle(self.version(number))
+
+    def _check_succession(self, old: StrategyVersion, new: StrategyVersion) -> None:
+        if old.strategy_id is None or old.strategy_id != new.strategy_id:
+            raise FixError(
+                f"{self._name} version {new.number} is of strategy {new.strategy_id} and cannot "
+                f"supersede version {old.number} of strategy {old.strategy_id}: promote it instead"
+            )
+        if old.stage not in ALIASED or new.stage not in (Stage.NONE, old.stage):
+            raise FixError(
+                f"{self._name} version {old.number} is in stage {old.stage} and cannot be "
+                f"superseded by version {new.number} in stage {new.stage}: the one must be in "
+                "Staging or Production, the other in no stage yet"
+            )
+
     def record_overrides(self) -> tuple[Override, ...]:
         """Write down the moves that were made past the program, and mirror their aliases.
 
@@ -172,13 +262,11 @@ class Lifecycle:
 
     def _catch_up(self, version: StrategyVersion) -> Override | None:
         """Bring tags and aliases in line with the stage; an Override if a person set it."""
-        recorded, begun = version.recorded_stage, version.tags.get(MOVING_TO)
-        if version.stage is recorded and begun is None:
+        if version.settled:
             return None
-        override = None
-        if version.stage not in (recorded, begun):
-            override = Override(version.number, recorded, version.stage)
-            why = f"override: moved from {recorded} to {version.stage} by hand"
+        override = version.override
+        if override:
+            why = f"override: moved from {override.before} to {override.now} by hand"
             self._tag(version.number, self._story(version.stage, PERSON, why))
         self._settle(version)
         return override
@@ -209,95 +297,16 @@ class Lifecycle:
             with translated(self._client):
                 self._client.delete_model_version_tag(self._name, str(version.number), MOVING_TO)
 
-    def _transition(self, number: int, stage: Stage) -> None:
+    def _transition(self, number: int, stage: Stage, *, archive_others: bool = False) -> None:
         with translated(self._client), warnings.catch_warnings():
             # Stages are deprecated upstream but work in the pinned version; aliases, which are
             # to replace them, cannot be moved in the UI's way of promoting a model.
             warnings.simplefilter("ignore", FutureWarning)
-            self._client.transition_model_version_stage(self._name, str(number), stage)
+            self._client.transition_model_version_stage(
+                self._name, str(number), stage, archive_existing_versions=archive_others
+            )
 
     def _tag(self, number: int, tags: Mapping[str, str]) -> None:
         with translated(self._client):
             for key, value in tags.items():
                 self._client.set_model_version_tag(self._name, str(number), key, str(value))
-
-
-@dataclass(frozen=True)
-class GateVerdict:
-    """A figure beside its threshold; an unknown figure (NaN) never passes."""
-
-    name: str
-    figure: float
-    threshold: float
-    comparison: Literal[">", ">=", "<", "<="]
-    detail: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether the figure is on the right side of the threshold."""
-        return bool(_COMPARISONS[self.comparison](self.figure, self.threshold))
-
-    @property
-    def text(self) -> str:
-        """For people, for example ``failed: 0.0031, wanted > 0.01 (30 trades, ...)``."""
-        figure = "unknown" if math.isnan(self.figure) else f"{self.figure:.4g}"
-        outcome = "passed" if self.passed else "failed"
-        return f"{outcome}: {figure}, wanted {self.comparison} {self.threshold:g} ({self.detail})"
-
-
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
-
-
-def verdict_tags(verdicts: Sequence[GateVerdict]) -> dict[str, str]:
-    """Tags ``gate.<name>`` that say of each gate its verdict, figure and threshold."""
-    return {f"gate.{verdict.name}": verdict.text for verdict in verdicts}
-
-
-def incubation_gates(
-    confirmation_r: NDArray[np.float64], rule: IncubationPromotion
-) -> tuple[GateVerdict, ...]:
-    """Judge the gate None -> Staging on the trades of the confirmation windows.
-
-    The expectancy is judged twice, because the rule's few trades say little: 30 trades with a
-    standard deviation of 1.6 R have a standard error of 0.3 R.
-
-    Parameters
-    ----------
-    confirmation_r
-        Net R-multiples of all confirmation trades in order of time, shape (n,).
-
-    Returns
-    -------
-    Verdicts on the number of trades within the rule's period, on their expectancy, and on the
-    expectancy of all confirmation trades. All must pass.
-    """
-    last = confirmation_r[-rule.last_trades :]
-    return (
-        GateVerdict(
-            "incubation_trades",
-            float(len(last)),
-            float(rule.min_trades),
-            ">=",
-            f"confirmation trades within {rule.period}",
-        ),
-        _expectancy_gate(f"incubation_{rule.period}", last, rule),
-        _expectancy_gate("incubation_all_trades", confirmation_r, rule),
-    )
-
-
-def _expectancy_gate(name: str, r: NDArray[np.float64], rule: IncubationPromotion) -> GateVerdict:
-    error = standard_error(r)
-    shown = "unknown" if math.isnan(error) else f"{error:.2g} R"
-    return GateVerdict(
-        name,
-        expectancy(r),
-        rule.expectancy_threshold,
-        ">",
-        f"R per trade over {len(r)} confirmation trades, standard error {shown}; "
-        f"at least {rule.min_trades} wanted",
-    )

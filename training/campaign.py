@@ -15,8 +15,8 @@ from functools import cached_property
 import pandas as pd
 
 from registry.connection import Client, connect, ensure_store
+from registry.gates import GateVerdict
 from registry.identity import Identity
-from registry.lifecycle import GateVerdict
 from registry.registration import registered_version
 from registry.runs import REASON, read_json
 from registry.tracking import CampaignTracker

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from registry.lifecycle import GateVerdict, incubation_gates
+from registry.gates import GateVerdict, incubation_gates
 from strategy import performance
 from strategy.config import Config, Selection
 from strategy.features import CATALOGUE, FEATURE_NAMES

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from registry.lifecycle import GateVerdict
+from registry.gates import GateVerdict
 from store.candles import CandleSource
 from strategy.config import Config
 from strategy.errors import INTERRUPTED, TradingSystemError, exit_status

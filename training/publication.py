@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from registry.lifecycle import verdict_tags
+from registry.gates import verdict_tags
 from registry.tracking import CampaignTracker
 from strategy.config import Config
 from training import report

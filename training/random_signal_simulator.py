@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from registry.connection import Client, connect
-from registry.lifecycle import GateVerdict
+from registry.gates import GateVerdict
 from registry.runs import Run, find_campaign, read_json, read_table
 from registry.tracking import CampaignTracker
 from store.candle_arguments import add_market_arguments, candle_source

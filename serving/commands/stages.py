@@ -103,6 +103,8 @@ def _orchestrate(options: argparse.Namespace) -> int:
 
     orchestrator = _orchestrator(options)
     outcomes = propose(orchestrator) if options.dry_run else orchestrate(orchestrator)
+    if not options.dry_run:
+        orchestrator.record(orchestrator.stack.clock())
     if options.json:
         print(json.dumps([outcome.record for outcome in outcomes], indent=2))
     else:
@@ -126,8 +128,10 @@ def _local_orchestrator(options: argparse.Namespace) -> Orchestrator:
 
     from registry.connection import connect
     from registry.loading import load_bundle
+    from serving.journal import Journal
+    from serving.live_record import LiveParts, record_live_runs
     from serving.model_retrainer import Retrainer, retrain
-    from serving.orchestration.parts import Orchestrator
+    from serving.orchestration.parts import Orchestrator, markets_of
     from serving.stack import local_stack
     from store.candle_arguments import candle_source
     from store.config_file import read_config
@@ -150,4 +154,8 @@ def _local_orchestrator(options: argparse.Namespace) -> Orchestrator:
         bundle=partial(load_bundle, client),
         retrain=retrain_here,
         source=source,
+        record=partial(
+            record_live_runs,
+            LiveParts(client, Journal(stack.state), source, config.costs, markets_of(config)),
+        ),
     )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from serving import __main__ as command
-from serving.asking import ask_for
+from serving.asking import ask_as_told
 from store.aws import client
 from tests.aws_account import BUCKET, Account, Training, account, keys, until
 from tests.aws_fakes import aws_server
@@ -122,7 +122,7 @@ def one_job(aws: Account, folder: Path) -> Training:
         preflight=None,
         shards=1,
     )
-    ask_for(aws.stack, options)
+    ask_as_told(aws.stack, options)
     aws.open_window()
     assert aws.deliver() == []
     (made,) = aws.requests_made.values()

@@ -1,30 +1,26 @@
-"""Stages, their moves and the gates, against a registry held in memory."""
+"""Stages and their moves, against a registry held in memory."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import warnings
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
+from registry.gates import GateVerdict, verdict_tags
 from registry.lifecycle import (
     LEGAL_MOVES,
     PERSON,
-    GateVerdict,
+    Entry,
     Lifecycle,
     Override,
     Stage,
-    incubation_gates,
-    verdict_tags,
 )
-from strategy.config import IncubationPromotion
 from strategy.errors import FixError
-
-RULE = IncubationPromotion(expectancy_threshold=0.01, min_trades=10, period="last_30_trades")
 
 
 class MemoryRegistry:
@@ -71,8 +67,13 @@ class MemoryRegistry:
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
         del self.tags[int(version)][key]
 
-    def transition_model_version_stage(self, name: str, version: str, stage: str) -> None:
+    def transition_model_version_stage(
+        self, name: str, version: str, stage: str, archive_existing_versions: bool = False
+    ) -> None:
         warnings.warn("stages are deprecated", FutureWarning, stacklevel=2)
+        if archive_existing_versions:  # in the same transaction
+            others = [number for number, held in self.stages.items() if held == stage]
+            self.stages |= dict.fromkeys(others, "Archived")
         self.stages[int(version)] = str(stage)
 
 
@@ -246,44 +247,18 @@ def test_verdicts_become_tags_of_the_version() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("comparison", "below", "equal", "above"),
-    [
-        (">", False, False, True),
-        (">=", False, True, True),
-        ("<", True, False, False),
-        ("<=", True, True, False),
-    ],
-)
-def test_a_verdict_follows_from_figure_and_threshold(
-    comparison: Any, below: bool, equal: bool, above: bool
-) -> None:
-    figures = (0.9, 1.0, 1.1, math.nan)
-    verdicts = [GateVerdict("g", figure, 1.0, comparison, "").passed for figure in figures]
-    assert verdicts == [below, equal, above, False]
-
-
-def test_incubation_is_judged_on_the_last_trades_and_on_all() -> None:
-    r = np.concatenate([np.full(20, -1.0), np.full(15, 0.5), np.full(15, 0.7)])
-    trades, last, everything = incubation_gates(r, RULE)
-    assert (trades.figure, trades.threshold, trades.passed) == (30.0, 10.0, True)
-    assert last.figure == pytest.approx(0.6)
-    assert last.passed
-    assert everything.figure == pytest.approx((-20 + 7.5 + 10.5) / 50)
-    assert not everything.passed
-    # std(ddof=1) of fifteen 0.5 and fifteen 0.7 is 0.101710; over sqrt(30) that is 0.018570
-    assert "30 confirmation trades, standard error 0.019 R" in last.detail
-    assert "50 confirmation trades" in everything.detail
-
-
-def test_too_few_trades_fail_incubation_whatever_they_earned() -> None:
-    trades, last, everything = incubation_gates(np.full(9, 2.0), RULE)
-    assert not trades.passed
-    assert last.passed
-    assert everything.passed
-
-
-def test_no_trade_at_all_fails_every_incubation_gate() -> None:
-    gates = incubation_gates(np.empty(0), RULE)
-    assert [gate.passed for gate in gates] == [False, False, False]
-    assert "standard error unknown" in gates[1].detail
+def test_a_version_tells_how_it_came_into_a_stage_and_what_is_not_written_down_yet() -> None:
+    registry = MemoryRegistry(1)
+    life = lifecycle(registry)
+    life.move(1, Stage.STAGING, who="orchestrator", why="all gates passed")
+    version = life.version(1)
+    at = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert version.entry(Stage.STAGING) == Entry(at, "orchestrator", "all gates passed")
+    assert version.entry(Stage.PRODUCTION) is None
+    assert (version.settled, version.override) == (True, None)
+    registry.stages[1] = "Archived"
+    moved = life.version(1)
+    assert (moved.settled, moved.override) == (False, Override(1, Stage.STAGING, Stage.ARCHIVED))
+    registry.stages[1], registry.tags[1]["stage.moving_to"] = "Staging", "Production"
+    begun = life.version(1)
+    assert (begun.settled, begun.override) == (False, None)

@@ -37,7 +37,7 @@ AT_START = {
 """Passed by every start of a campaign."""
 
 IN_A_WORKER = {
-    "fit": Place("training.model:fit", "during"),
+    "fit": Place("registry.fitting:fit", "during"),
     "checkpoint-in-part": Place("os:link", "before", within=CREATE),
     "checkpoint-linked": Place("os:link", within=CREATE),
     "checkpoint-kept": Place("training.checkpointing:WindowCheckpoints.keep"),
