@@ -32,6 +32,7 @@ import pandas as pd
 
 from benchmarks._common import ASSET, MIDDLE, TIMEFRAME, load_market, show, start_workers
 from registry.connection import connect, ensure_experiment, ensure_store
+from registry.fitting import fit, predict
 from registry.tracking import CandleSource, open_campaign
 from strategy.config import Config
 from strategy.windows import Window
@@ -40,7 +41,6 @@ from training.campaign import UNITS_PER_JOB
 from training.campaign_log import CampaignLog
 from training.console import SearchProgress
 from training.discovery import split_windows
-from training.model import fit, predict
 from training.scheduler import evaluate_in_worker, walk, worker_pool
 from training.search import coverage
 from training.trial import Trial

@@ -11,11 +11,11 @@ from statistics import median
 import pandas as pd
 
 from benchmarks._common import TIMEFRAME, load_market, show
+from registry.fitting import fit
 from strategy.config import IndicatorParameters
 from strategy.features import FeatureFactory, required_history
 from strategy.windows import Window
 from training.discovery import split_windows
-from training.model import fit
 from training.walk_forward import PreparedMarket
 
 BOT_BARS = 1_600

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import shap
 
+from registry.fitting import fit
 from strategy.config import parse_config
-from training.model import fit
 
 FEATURES = 58
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,9 +21,10 @@ import registry
 import strategy
 from registry.bundle import BUNDLE_ARTIFACT, SIGNAL_COLUMNS, StrategyBundle
 from registry.connection import translated
+from registry.lifecycle import STRATEGY_ID
 from strategy.candles import COLUMNS
 
-BUNDLE_DIGEST, STRATEGY_ID = "bundle_digest", "strategy_id"
+BUNDLE_DIGEST = "bundle_digest"
 REQUIREMENTS = ("mlflow", "lightgbm", "numpy", "pandas", "pydantic")
 """What it takes to run the model; the versions of this very environment are written down."""
 

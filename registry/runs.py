@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from registry.connection import translated
 from strategy.errors import StoreError
 
-RunKind = Literal["campaign", "trial", "window", "monte_carlo"]
+RunKind = Literal["campaign", "trial", "window", "monte_carlo", "retrain"]
 
 RUN_KEY, RUN_KIND, CAMPAIGN_ID, REASON = "run_key", "run_kind", "campaign_id", "reason"
 PARENT = "mlflow.parentRunId"

@@ -129,7 +129,7 @@ def open_campaign(
     if not tracker.is_finished:
         tracker.log(run.info.run_id, params=params)
         with translated(client):
-            client.log_inputs(run.info.run_id, datasets=[_dataset_input(candles)])
+            client.log_inputs(run.info.run_id, datasets=[dataset_input(candles)])
     return tracker
 
 
@@ -397,7 +397,8 @@ def _texts(values: Values) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
-def _dataset_input(candles: CandleSource) -> DatasetInput:
+def dataset_input(candles: CandleSource) -> DatasetInput:
+    """Candles as MLflow takes them for a run's dataset."""
     dataset = Dataset(
         name=candles.name,
         digest=candles.digest[:DATASET_DIGEST_LENGTH],

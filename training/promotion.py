@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from registry.bundle import StrategyBundle
 from registry.connection import Client
+from registry.gates import verdict_tags
 from registry.identity import Identity
-from registry.lifecycle import Lifecycle, Stage, verdict_tags
+from registry.lifecycle import Lifecycle, Stage
 from registry.registration import register
 from registry.tracking import CampaignTracker
 from strategy.features import FEATURE_NAMES

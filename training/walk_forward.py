@@ -9,40 +9,29 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from registry.fitting import fit, log_loss, predict
 from strategy.candles import open_times, timeframe_delta
 from strategy.config import Config, IndicatorParameters, LightGBMParameters
 from strategy.costs import charges_on
-from strategy.errors import DataError
 from strategy.exits import stop_distance
 from strategy.features import FeatureFactory
 from strategy.indicators import rolling_mean
 from strategy.signal import CLASSES, signal_of
 from strategy.simulate import Bars, simulate
 from strategy.target import labels
-from strategy.windows import Window, training_rows, walk_forward_windows
-from training.model import fit, log_loss, predict
+from strategy.training_set import Features, features_of, training_set
+from strategy.windows import Window, walk_forward_windows
 
-MIN_TRAINING_ROWS = 100
 MATRICES_KEPT = 6  # 20 MB each on five years of hours
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
-
-
-class Features(NamedTuple):
-    """Features of every bar under one indicator combination."""
-
-    matrix: Floats
-    """Shape (n, 58); NaN in each feature's warm-up."""
-    usable: NDArray[np.bool_]
-    """Shape (n,): bars past the warm-up of every feature and of the stop distance."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +111,8 @@ class PreparedMarket:
         if indicators in self._features:
             self._features.move_to_end(indicators)
         else:
-            matrix = self._factory.matrix(indicators)
-            usable = np.isfinite(matrix).all(axis=1)
-            usable &= np.isfinite(self.stop_distance(indicators.atr_period))
-            self._features[indicators] = Features(matrix, usable)
+            distance = self.stop_distance(indicators.atr_period)
+            self._features[indicators] = features_of(self._factory, indicators, distance)
             if len(self._features) > MATRICES_KEPT:
                 self._features.popitem(last=False)
         return self._features[indicators]
@@ -133,23 +120,12 @@ class PreparedMarket:
     def training_set(
         self, indicators: IndicatorParameters, start: int, end: int
     ) -> tuple[Floats, Labels]:
-        """Purged training rows of bars ``[start, end)``: features and labels.
+        """Features and labels of bars ``[start, end)`` that may train a model, purged.
 
-        Raises
-        ------
-        DataError
-            If fewer than :data:`MIN_TRAINING_ROWS` rows are left after warm-up and purge.
+        DataError as :func:`strategy.training_set.training_set` says.
         """
-        matrix, usable = self.features(indicators)
         label, resolved = self.labels(indicators.atr_period)
-        rows = training_rows(usable, resolved, start, end)
-        if len(rows) < MIN_TRAINING_ROWS:
-            raise DataError(
-                f"training window {self.index[start]} .. {self.index[end - 1]} leaves "
-                f"{len(rows)} usable rows after warm-up and purge, {MIN_TRAINING_ROWS} are "
-                "needed: give older candles or shorten the indicator periods"
-            )
-        return matrix[rows], label[rows]
+        return training_set(self.index, self.features(indicators), label, resolved, start, end)
 
     def fit(self, parameters: TrialParameters, start: int, end: int) -> lgb.Booster:
         """Train on bars ``[start, end)``; the same input gives the same booster."""

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from registry.fitting import predict
 from store.synthetic import synthetic_candles
+from strategy import training_set
 from strategy.config import Config, IndicatorParameters, LightGBMParameters, config_from
 from strategy.errors import DataError
 from strategy.windows import Window
-from training import walk_forward
-from training.model import predict
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
@@ -95,7 +95,7 @@ def test_without_the_purge_validation_candles_would_reach_the_model(
         return start + np.flatnonzero(usable[start:end])
 
     window = market().windows[1]
-    monkeypatch.setattr(walk_forward, "training_rows", unpurged)
+    monkeypatch.setattr(training_set, "training_rows", unpurged)
     models = [
         each.fit(PARAMETERS, window.train_start, window.train_end).model_to_string()
         for each in (market(), changed_from(window.train_end))

@@ -1,4 +1,7 @@
-"""LightGBM: fit the three-class model of one training window, and predict with it."""
+"""LightGBM: fit the three-class model of one training window, and predict with it.
+
+Campaigns and retrains fit here alike: the same rows, parameters and seed give the same booster.
+"""
 
 from __future__ import annotations
 
