@@ -10,7 +10,8 @@ from serving.live_divergence import DIVERGENCES
 from strategy.performance import standard_error
 
 _WHERE = (
-    "Charts: `equity_r` beside `band_low`, `band_mid` and `band_high`; a step is a day. Each trade "
+    "Charts: `equity_r`, `band_low`, `band_mid` and `band_high` (Add chart shows all four in "
+    "one); a step is a day. Each trade "
     f"beside the one that the simulator makes on the same candles: `{DIVERGENCES}` among the "
     "artifacts; `r_difference` is what all of them differ by."
 )

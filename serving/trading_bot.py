@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
@@ -17,7 +18,11 @@ from serving.trading.bot import TradingBot
 from serving.trading.roster import Roster
 from store.clock import utc_now
 from store.exchange import Exchange
-from strategy.errors import ConfigError
+from store.notifications import Notifier
+from strategy.errors import ConfigError, TradingSystemError
+
+if TYPE_CHECKING:
+    from store.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +32,8 @@ _log = logging.getLogger(__name__)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What Lambda calls; an error makes EventBridge call again, which does no harm."""
     structured()
-    report = deployed_bot().tick()
     metrics.add_metric("Ticks", MetricUnit.Count, 1)
+    report = deployed_bot().tick()
     metrics.add_metric("BarsClosed", MetricUnit.Count, len(report.bars))
     return {
         "time": report.time.isoformat(),
@@ -36,6 +41,29 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "accounts": list(report.accounts),
         "notices": [notice.subject for notice in report.notices],
     }
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Hears by the topic, and by Telegram where a token is set by then.
+
+    A setting that cannot be read keeps neither the bot from its positions, nor the operator from
+    being told by the topic.
+    """
+
+    settings: Settings
+    topic: Notifier
+
+    def send(self, subject: str, text: str) -> None:
+        """Send a message; raises as any :class:`store.notifications.Notifier`."""
+        from store.telegram import notifier_of
+
+        notifier = self.topic
+        try:
+            notifier = notifier_of(self.settings, self.topic)
+        except TradingSystemError as error:
+            _log.error("whether Telegram is to be told is not known: %s", error)
+        notifier.send(subject, text)
 
 
 _VARIABLES = {
@@ -60,16 +88,14 @@ def deployed_bot() -> TradingBot:
     missing = [f"{name} ({what})" for name, what in _VARIABLES.items() if not os.environ.get(name)]
     if missing:
         raise ConfigError(f"set the environment variables {', '.join(missing)}")
-    from store.binance_market import deployed_market
-
     from registry.connection import connect
     from store.aws import client
     from store.binance_futures import BinanceFutures, connect_futures
+    from store.binance_market import deployed_market
     from store.config_file import config_at
     from store.notifications import SnsNotifier
     from store.settings import SsmSettings
     from store.state import open_state
-    from store.telegram import notifier_of
 
     config = config_at(f"s3://{os.environ['BUCKET']}/config.json")
     settings = SsmSettings(client("ssm"))
@@ -94,7 +120,7 @@ def deployed_bot() -> TradingBot:
             config.walk_forward_config.step_months,
             utc_now,
         ),
-        notifier=notifier_of(settings, SnsNotifier(client("sns"), os.environ["TOPIC_ARN"])),
+        notifier=Operator(settings, SnsNotifier(client("sns"), os.environ["TOPIC_ARN"])),
         clock=utc_now,
         open_live=open_live,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from store.clock import Clock
 from strategy.candles import open_times, timeframe_delta
 from strategy.errors import ConfigError, DataError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Candle(NamedTuple):
@@ -72,57 +74,78 @@ class ReplayMarket:
     frames: Mapping[tuple[str, str], pd.DataFrame]
     clock: Clock
     synthetic: bool = False
+    _known: dict[tuple[str, str], _Recorded] = field(default_factory=dict, init=False, repr=False)
     _finest: dict[str, _Recorded] = field(default_factory=dict, init=False, repr=False)
 
     def closed(self, asset: str, timeframe: str, bars: int) -> pd.DataFrame:
-        frame = self._frame(asset, timeframe)
-        end = _closed_by(open_times(frame), timeframe, self.clock())
-        return frame.iloc[max(0, end - bars) : end]
+        recorded = self._recorded(asset, timeframe)
+        end = recorded.closed_by(_microseconds(self.clock()))
+        return recorded.frame.iloc[max(0, end - bars) : end]
 
     def since(self, asset: str, moment: datetime) -> list[Candle]:
-        recorded = self._recorded(asset)
-        begin = _closed_by(recorded.index, recorded.timeframe, moment)
-        end = _closed_by(recorded.index, recorded.timeframe, self.clock())
-        length = timeframe_delta(recorded.timeframe)
-        return [
-            Candle(time, time + length, *recorded.prices[row].tolist())
-            for row, time in enumerate(recorded.index[begin:end], begin)
-        ]
+        recorded = self._finest_of(asset)
+        begin = recorded.closed_by(_microseconds(moment))
+        end = recorded.closed_by(_microseconds(self.clock()))
+        return [recorded.candle(row) for row in range(begin, end)]
 
     def price(self, asset: str) -> Decimal:
-        recorded, now = self._recorded(asset), pd.Timestamp(self.clock())
-        row = int(recorded.index.searchsorted(now, side="right")) - 1
+        recorded, now = self._finest_of(asset), self.clock()
+        row = recorded.opened_by(_microseconds(now)) - 1
         if row < 0:
             raise DataError(f"{asset}: there is no price at {now}, candles begin later")
-        inside = now < recorded.index[row] + timeframe_delta(recorded.timeframe)
-        return Decimal(repr(float(recorded.prices[row, 0 if inside else 3])))
+        candle = recorded.candle(row)
+        return Decimal(repr(candle.open if now < candle.close_time else candle.close))
 
-    def _frame(self, asset: str, timeframe: str) -> pd.DataFrame:
-        if (asset, timeframe) not in self.frames:
-            known = ", ".join(f"{asset} {timeframe}" for asset, timeframe in self.frames)
-            raise ConfigError(f"no candles of {asset} {timeframe} are replayed; there are {known}")
-        return self.frames[asset, timeframe]
+    def _recorded(self, asset: str, timeframe: str) -> _Recorded:
+        if (asset, timeframe) not in self._known:
+            if (asset, timeframe) not in self.frames:
+                known = ", ".join(" ".join(name) for name in self.frames)
+                raise ConfigError(
+                    f"no candles of {asset} {timeframe} are replayed; there are {known}"
+                )
+            self._known[asset, timeframe] = _recorded(self.frames[asset, timeframe], timeframe)
+        return self._known[asset, timeframe]
 
-    def _recorded(self, asset: str) -> _Recorded:
+    def _finest_of(self, asset: str) -> _Recorded:
         if asset not in self._finest:
             timeframes = [timeframe for name, timeframe in self.frames if name == asset]
             if not timeframes:
                 raise ConfigError(f"no candles of {asset} are replayed")
-            finest = min(timeframes, key=timeframe_delta)
-            frame = self.frames[asset, finest]
-            prices = frame[["open", "high", "low", "close"]].to_numpy()
-            self._finest[asset] = _Recorded(finest, open_times(frame), prices)
+            self._finest[asset] = self._recorded(asset, min(timeframes, key=timeframe_delta))
         return self._finest[asset]
 
 
 class _Recorded(NamedTuple):
-    timeframe: str
-    index: pd.DatetimeIndex
+    """Candles in a form that is cheap to look into, tick after tick."""
+
+    frame: pd.DataFrame
+    length: timedelta
+    opens: NDArray[np.int64]
+    """Shape (n,): microseconds since 1970 UTC."""
     prices: NDArray[np.float64]
     """Shape (n, 4): open, high, low, close."""
 
+    def opened_by(self, microseconds: int) -> int:
+        """How many of the candles had opened at a moment."""
+        return int(self.opens.searchsorted(microseconds, side="right"))
 
-def _closed_by(index: pd.DatetimeIndex, timeframe: str, moment: datetime) -> int:
-    """How many of the candles had closed at a moment."""
-    newest = pd.Timestamp(moment) - timeframe_delta(timeframe)
-    return int(index.searchsorted(newest, side="right"))
+    def closed_by(self, microseconds: int) -> int:
+        """How many of the candles had closed at a moment."""
+        return self.opened_by(microseconds - self.length // timedelta.resolution)
+
+    def candle(self, row: int) -> Candle:
+        time = _EPOCH + int(self.opens[row]) * timedelta.resolution
+        return Candle(time, time + self.length, *self.prices[row].tolist())
+
+
+def _recorded(frame: pd.DataFrame, timeframe: str) -> _Recorded:
+    return _Recorded(
+        frame,
+        timeframe_delta(timeframe).to_pytimedelta(),
+        open_times(frame).asi8 // 1000,
+        frame[["open", "high", "low", "close"]].to_numpy(),
+    )
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta.resolution

@@ -2,23 +2,15 @@
 
 It is an :class:`store.exchange.Exchange` like any other, so that whoever trades cannot tell.
 Everything that it holds lies in the state table. Nobody runs it between two calls: what candles
-and price have done to its stops since then is worked out when it is asked.
-
-Fills are pessimistic, as in :mod:`strategy.exits`: a price that opens beyond a stop fills it
-there, else the stop's own price does; within a candle the adverse extreme counts although the
-stop may have been placed, or the position opened, in the middle of it. A fill costs fee *and*
-slippage as a fee: its price is the market's, as the simulation has it.
+and price have done to its stops since then is worked out when it is asked, as
+:mod:`store.paper_account` says.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Literal
-
-import pandas as pd
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
 from store.clock import Clock
 from store.exchange import (
@@ -31,15 +23,16 @@ from store.exchange import (
     NotionalTooSmallError,
     OrderState,
     OrderStatus,
+    RefusedError,
     StopOrder,
     StopPassedError,
     StopStatus,
     checked_client_order_id,
 )
-from store.market import Candle, Market
+from store.market import Market
+from store.paper_account import Books, PaperAccount, Position, Side, Stop
 from store.state import StateTable
 from strategy.config import Costs
-from strategy.costs import FUNDING_INTERVAL
 from strategy.sizing import MarketFilters, liquidation_price
 
 PARTITION = "paper"
@@ -52,65 +45,9 @@ FILTERS = MarketFilters(
     max_quantity=Decimal(10**9),
     min_notional=Decimal(5),
 )
-_KEPT = timedelta(days=7)
-"""How long what is done with is remembered; queries come within minutes."""
 _MAINTENANCE = Decimal("0.004")
-
-Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Position(_Model):
-    side: Literal[1, -1]
-    quantity: Decimal
-    entry_price: Decimal
-    leverage: int
-    margin: Decimal
-
-    def profit(self, price: Decimal) -> Decimal:
-        return self.side * (price - self.entry_price) * self.quantity
-
-
-class _Order(_Model):
-    side: Literal[1, -1]
-    symbol: str
-    quantity: Decimal
-    filled: Decimal
-    price: Decimal | None
-    fee: Decimal
-    time: Utc
-
-
-class _Stop(_Model):
-    side: Literal[1, -1]
-    symbol: str
-    quantity: Decimal
-    price: Decimal
-    placed_at: Utc
-    status: StopStatus = StopStatus.WAITING
-    order: str | None = None
-    time: Utc
-
-
-class _Income(_Model):
-    kind: Literal["funding", "transfer"]
-    symbol: str | None
-    amount: Decimal
-    time: Utc
-
-
-class _Account(_Model):
-    balance: Decimal
-    leverage: dict[str, int] = {}
-    positions: dict[str, _Position] = {}
-    orders: dict[str, _Order] = {}
-    stops: dict[str, _Stop] = {}
-    income: list[_Income] = []
-    settled_until: Utc
-    """What candles closed and what was funded by then is worked in."""
+_STILL_NOW = timedelta(seconds=1)
+"""How long what was worked in is the present: a clock that runs never tells a moment twice."""
 
 
 @dataclass
@@ -136,8 +73,9 @@ class PaperExchange:
     costs: Costs
     capital: Decimal
     clock: Clock
-    _account: _Account = field(init=False, repr=False)
-    _version: int = field(default=-1, init=False, repr=False)
+    _account: PaperAccount = field(init=False, repr=False)
+    _version: int = field(default=0, init=False, repr=False)
+    """Of the state table's item that ``_account`` continues; 0: it continues none."""
     _settled: datetime | None = field(default=None, init=False, repr=False)
 
     @property
@@ -156,18 +94,30 @@ class PaperExchange:
 
     def balance(self) -> Balance:
         account = self._now()
-        profit = sum(
-            (held.profit(self.market.price(symbol)) for symbol, held in account.positions.items()),
-            Decimal(0),
+        profits = (
+            held.profit(self.market.price(symbol)) for symbol, held in account.positions.items()
         )
-        used = sum((held.margin for held in account.positions.values()), Decimal(0))
-        return Balance(total=account.balance + profit, free=account.balance - used)
+        margins = (held.margin for held in account.positions.values())
+        return Balance(
+            total=account.balance + sum(profits, Decimal(0)),
+            free=account.balance - sum(margins, Decimal(0)),
+        )
 
     def positions(self) -> list[ExchangePosition]:
-        return [self._shown(symbol) for symbol in self._now().positions]
+        return [self._shown(symbol, held) for symbol, held in self._now().positions.items()]
 
     def position(self, symbol: str) -> ExchangePosition | None:
-        return self._shown(symbol) if symbol in self._now().positions else None
+        held = self._now().positions.get(symbol)
+        return self._shown(symbol, held) if held else None
+
+    def income(self, since: datetime) -> list[Income]:
+        """Funding; nobody can bring virtual money in or take it out."""
+        found = [
+            Income("funding", row.symbol, row.amount, row.time, f"{row.time:%Y%m%d%H}/{row.symbol}")
+            for row in self._now().funding
+            if row.time >= since
+        ]
+        return sorted(found, key=lambda income: income.time)
 
     def prepare(self, symbol: str, leverage: int) -> None:
         account = self._now()
@@ -185,17 +135,16 @@ class PaperExchange:
         reduce_only: bool,
     ) -> OrderState:
         account = self._now()
-        if checked_client_order_id(client_order_id) in account.orders:
-            raise DuplicateOrderError(f"order {client_order_id} is there already")
-        price = self.market.price(symbol)
-        held = account.positions.get(symbol)
+        order = f"order {checked_client_order_id(client_order_id)}"
+        if client_order_id in account.orders:
+            raise DuplicateOrderError(f"{order} is there already")
+        _check_quantity(order, quantity)
         if reduce_only:
-            if held is None or held.side == side:
-                raise NothingToReduceError(f"order {client_order_id}: there is nothing to reduce")
-            quantity = min(quantity, held.quantity)
+            quantity = self._reducible(order, symbol, side, quantity)
         else:
-            self._check_margin(account, client_order_id, symbol, quantity, price)
-        self._fill(account, client_order_id, symbol, side, quantity, price, self.clock())
+            self._check_margin(order, symbol, side, quantity)
+        price = self.market.price(symbol)
+        self._books.fill(client_order_id, symbol, _side(side), quantity, price, self.clock())
         self._save()
         return self._order_state(client_order_id)
 
@@ -205,26 +154,24 @@ class PaperExchange:
     def place_stop(
         self, client_order_id: str, symbol: str, side: int, quantity: Decimal, stop_price: Decimal
     ) -> StopOrder:
-        account = self._now()
-        present = account.stops.get(checked_client_order_id(client_order_id))
+        account, now = self._now(), self.clock()
+        stop = f"stop {checked_client_order_id(client_order_id)}"
+        present = account.stops.get(client_order_id)
         if present is not None and present.status is StopStatus.WAITING:
-            raise DuplicateOrderError(f"stop {client_order_id} is there already")
-        price = self.market.price(symbol)
-        if side * (price - stop_price) >= 0:
-            raise StopPassedError(f"stop {client_order_id} at {stop_price:f}: price is {price:f}")
-        account.stops[client_order_id] = _Stop(
-            side=side, symbol=symbol, quantity=quantity, price=stop_price,
-            placed_at=self.clock(), time=self.clock(),
+            raise DuplicateOrderError(f"{stop} is there already")
+        _check_quantity(stop, quantity)
+        self._reducible(stop, symbol, side, quantity)
+        if side * ((price := self.market.price(symbol)) - stop_price) >= 0:
+            raise StopPassedError(f"{stop} at {stop_price:f}: the price is {price:f}")
+        account.stops[client_order_id] = Stop(
+            side=_side(side), symbol=symbol, quantity=quantity, price=stop_price,
+            placed_at=now, time=now, noted=now,
         )  # fmt: skip
         self._save()
         return self._stop_order(client_order_id)
 
     def stops(self, symbol: str) -> list[StopOrder]:
-        return [
-            self._stop_order(name)
-            for name, stop in self._now().stops.items()
-            if stop.symbol == symbol and stop.status is StopStatus.WAITING
-        ]
+        return [self._stop_order(name) for name, _ in self._now().waiting(symbol)]
 
     def stop(self, symbol: str, client_order_id: str) -> StopOrder | None:
         return self._stop_order(client_order_id) if client_order_id in self._now().stops else None
@@ -233,177 +180,87 @@ class PaperExchange:
         stop = self._now().stops.get(client_order_id)
         if stop is None or stop.status is not StopStatus.WAITING:
             return False
-        stop.status, stop.time = StopStatus.CANCELED, self.clock()
+        stop.status = StopStatus.CANCELED
+        stop.time = stop.noted = self.clock()
         self._save()
         return True
 
-    def income(self, since: datetime) -> list[Income]:
-        return [
-            Income(
-                kind=row.kind,
-                symbol=row.symbol,
-                amount=row.amount,
-                time=row.time,
-                id=f"{row.time.isoformat()}/{row.symbol}",
-            )
-            for row in self._now().income
-            if row.time >= since
-        ]
+    @property
+    def _books(self) -> Books:
+        return Books(self._account, self.costs, self.clock())
 
-    def _check_margin(
-        self, account: _Account, order: str, symbol: str, quantity: Decimal, price: Decimal
-    ) -> None:
+    def _reducible(self, order: str, symbol: str, side: int, quantity: Decimal) -> Decimal:
+        held = self._account.positions.get(symbol)
+        if held is None or held.side == side:
+            raise NothingToReduceError(f"{order}: there is nothing to reduce")
+        return min(quantity, held.quantity)
+
+    def _check_margin(self, order: str, symbol: str, side: int, quantity: Decimal) -> None:
+        price = self.market.price(symbol)
         if quantity * price < FILTERS.min_notional:
-            raise NotionalTooSmallError(f"order {order} is worth {quantity * price:f} USD")
-        margin = quantity * price / account.leverage.get(symbol, 1)
+            raise NotionalTooSmallError(
+                f"{order} is worth {quantity * price:f} USD, less than {FILTERS.min_notional}"
+            )
+        held = self._account.positions.get(symbol)
+        amount = held.side * held.quantity if held else Decimal(0)
+        growth = max(abs(amount + side * quantity) - abs(amount), Decimal(0))
+        margin = growth * price / self._account.leverage.get(symbol, 1)
         if margin > (free := self.balance().free):
-            raise InsufficientMarginError(f"order {order} needs {margin:f} USD, {free:f} are free")
+            raise InsufficientMarginError(f"{order} needs {margin:f} USD, {free:f} are free")
 
-    def _now(self) -> _Account:
+    def _now(self) -> PaperAccount:
         """The account with everything in it that happened until now."""
         now = self.clock()
-        if self._settled != now or self._version < 0:
-            self._load(now)
-            if self._settle(self._account, now):
-                self._save()
-            self._settled = now
+        if self._version and self._settled and abs(now - self._settled) < _STILL_NOW:
+            return self._account
+        self._load(now)
+        version, self._version = self._version, 0  # read anew, should the market not answer
+        happened = self._settle(now)
+        self._version = version
+        if happened:
+            self._save()
+        self._settled = now
         return self._account
 
     def _load(self, now: datetime) -> None:
         item = self.state.get(PARTITION, self.name)
         if item is None:
-            self._account = _Account(balance=self.capital, settled_until=now)
+            self._account = PaperAccount(balance=self.capital, settled_until=now)
             self._version = 0
             self._save()
         elif item.version != self._version:  # else it is what we wrote, settled until lately
-            self._account = _Account.model_validate(item.value)
+            self._account = PaperAccount.model_validate(item.value)
             self._version = item.version
 
     def _save(self) -> None:
-        old = self.clock() - _KEPT
-        account = self._account
-        account.orders = {name: order for name, order in account.orders.items() if order.time > old}
-        account.stops = {
-            name: stop
-            for name, stop in account.stops.items()
-            if stop.time > old or stop.status is StopStatus.WAITING
-        }
-        if not account.positions:
-            account.income = [row for row in account.income if row.time > old]
-        version, self._version = self._version, -1  # read anew, should this not succeed
-        document = account.model_dump(mode="json")
+        self._account.forget(self.clock())
+        version, self._version = self._version, 0  # read anew, should this not succeed
+        document = self._account.model_dump(mode="json")
         self._version = self.state.put(PARTITION, self.name, document, expected=version).version
 
-    def _settle(self, account: _Account, now: datetime) -> bool:
+    def _settle(self, now: datetime) -> bool:
         """Work in what happened since; whether anything did."""
-        happened = False
-        symbols = set(account.positions) | {
-            stop.symbol for stop in account.stops.values() if stop.status is StopStatus.WAITING
-        }
-        for symbol in sorted(symbols):
+        account, books = self._account, self._books
+        settled_until = now
+        for symbol in account.symbols:
+            seen = account.settled_until
             for candle in self.market.since(symbol, account.settled_until):
-                happened |= self._fund(account, symbol, candle.open_time, candle.open)
-                happened |= self._hold_against(account, symbol, candle)
-            price = self.market.price(symbol)
-            happened |= self._fund(account, symbol, now, float(price))
-            happened |= self._meet_price(account, symbol, price, now)
-        account.settled_until = now
-        return happened
+                books.pass_candle(symbol, candle)
+                seen = candle.close_time
+            books.pass_price(symbol, self.market.price(symbol), now)
+            settled_until = min(settled_until, seen)  # a candle may come in late
+        account.settled_until = settled_until
+        return books.changed
 
-    def _hold_against(self, account: _Account, symbol: str, candle: Candle) -> bool:
-        opened = _money(candle.open)
-        met = self._meet_price(account, symbol, opened, candle.open_time)
-        for name, stop in _waiting(account, symbol):
-            adverse = _money(candle.low if stop.side < 0 else candle.high)
-            if stop.placed_at < candle.close_time and stop.side * (adverse - stop.price) >= 0:
-                # Nobody knows when; not before it was placed.
-                time = max(candle.open_time, stop.placed_at)
-                met |= self._trigger(account, name, stop.price, time)
-        return met
-
-    def _meet_price(self, account: _Account, symbol: str, price: Decimal, time: datetime) -> bool:
-        """Fill at the price of a moment the stops that it has passed by then."""
-        met = False
-        for name, stop in _waiting(account, symbol):
-            if stop.placed_at <= time and stop.side * (price - stop.price) >= 0:
-                met |= self._trigger(account, name, price, time)
-        return met
-
-    def _trigger(self, account: _Account, name: str, price: Decimal, time: datetime) -> bool:
-        stop = account.stops[name]
-        held = account.positions.get(stop.symbol)
-        if held is None or held.side == stop.side:  # what outlived its position reduces nothing
-            stop.status, stop.time = StopStatus.EXPIRED, time
-            return True
-        stop.status, stop.time, stop.order = StopStatus.TRIGGERED, time, name
-        quantity = min(stop.quantity, held.quantity)
-        self._fill(account, name, stop.symbol, stop.side, quantity, price, time)
-        return True
-
-    def _fund(self, account: _Account, symbol: str, until: datetime, price: float) -> bool:
-        """Pay what fell due after the last settlement, at this price."""
-        held = account.positions.get(symbol)
-        rows = account.income
-        if held is None:
-            return False
-        done = max([account.settled_until, *(row.time for row in rows if row.kind == "funding")])
-        due = _funding_times(done, until)
-        for time in due:
-            rate = Decimal(repr(self.costs.funding_per_8h)) if held.side > 0 else Decimal(0)
-            amount = -rate * _money(price) * held.quantity
-            account.balance += amount
-            rows.append(_Income(kind="funding", symbol=symbol, amount=amount, time=time))
-        return bool(due)
-
-    def _fill(
-        self,
-        account: _Account,
-        name: str,
-        symbol: str,
-        side: int,
-        quantity: Decimal,
-        price: Decimal,
-        time: datetime,
-    ) -> None:
-        fee = quantity * price * (
-            Decimal(repr(self.costs.fee_per_side)) + Decimal(repr(self.costs.slippage_per_side))
-        )  # fmt: skip
-        account.balance -= fee
-        account.orders[name] = _Order(
-            side=side, symbol=symbol, quantity=quantity, filled=quantity, price=price,
-            fee=fee, time=time,
-        )  # fmt: skip
-        held = account.positions.get(symbol)
-        leverage = account.leverage.get(symbol, 1)
-        if held is None or held.side == side:
-            before = held.quantity if held else Decimal(0)
-            cost = (held.entry_price * before if held else Decimal(0)) + price * quantity
-            account.positions[symbol] = _Position(
-                side=side,
-                quantity=before + quantity,
-                entry_price=cost / (before + quantity),
-                leverage=leverage,
-                margin=cost / leverage,
-            )
-            return
-        account.balance += held.side * (price - held.entry_price) * quantity
-        if quantity == held.quantity:
-            del account.positions[symbol]
-        else:
-            held.margin *= 1 - quantity / held.quantity
-            held.quantity -= quantity
-
-    def _shown(self, symbol: str) -> ExchangePosition:
-        held = self._account.positions[symbol]
+    def _shown(self, symbol: str, held: Position) -> ExchangePosition:
+        liquidation = liquidation_price(held.side, held.entry_price, held.leverage, _MAINTENANCE)
         return ExchangePosition(
             symbol=symbol,
             side=held.side,
             quantity=held.quantity,
             entry_price=held.entry_price,
             leverage=held.leverage,
-            liquidation_price=liquidation_price(
-                held.side, held.entry_price, held.leverage, _MAINTENANCE
-            ),
+            liquidation_price=liquidation if liquidation > 0 else None,
             isolated=True,
             margin=held.margin + held.profit(self.market.price(symbol)),
         )
@@ -416,7 +273,7 @@ class PaperExchange:
             side=order.side,
             status=OrderStatus.FILLED,
             quantity=order.quantity,
-            filled=order.filled,
+            filled=order.quantity,
             average_price=order.price,
             fee=order.fee,
             time=order.time,
@@ -437,20 +294,13 @@ class PaperExchange:
         )
 
 
-def _waiting(account: _Account, symbol: str) -> list[tuple[str, _Stop]]:
-    """The stops that rest, the tightest first: the price comes to it first."""
-    found = [
-        (name, stop)
-        for name, stop in account.stops.items()
-        if stop.symbol == symbol and stop.status is StopStatus.WAITING
-    ]
-    return sorted(found, key=lambda each: each[1].side * each[1].price)
+def _side(side: int) -> Side:
+    return 1 if side > 0 else -1
 
 
-def _funding_times(after: datetime, until: datetime) -> list[datetime]:
-    first = pd.Timestamp(after).floor(FUNDING_INTERVAL) + FUNDING_INTERVAL
-    return [time.to_pydatetime() for time in pd.date_range(first, until, freq=FUNDING_INTERVAL)]
-
-
-def _money(price: float) -> Decimal:
-    return Decimal(repr(price))
+def _check_quantity(order: str, quantity: Decimal) -> None:
+    if quantity <= 0 or quantity != FILTERS.quantity(quantity):
+        raise RefusedError(
+            f"{order}: a quantity of {quantity:f} is not a multiple of {FILTERS.step_size:f} "
+            f"up to {FILTERS.max_quantity:f}"
+        )

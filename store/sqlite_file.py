@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from strategy.errors import RetryError, StoreError
 
@@ -17,12 +19,38 @@ _PATIENCE = 60.0  # seconds to wait for other writers
 _SETTINGS = "PRAGMA synchronous = EXTRA;"
 
 
+class _Opened(NamedTuple):
+    connection: sqlite3.Connection
+    inode: tuple[int, int] | None
+    """Device and number of the file that it is connected to; None where that is not certain."""
+
+
+_How = tuple[str, str, float]
+"""How a connection was opened: path, schema, patience."""
+_idle: dict[_How, _Opened] = {}
+"""Connections that nobody uses now and that hold no lock: one a file, and few in all."""
+_MOST_IDLE = 8
+_of_parents: list[dict[_How, _Opened]] = []
+
+
+def _forget_parents_connections() -> None:
+    """A connection must not be used, nor even closed, by a child of who opened it."""
+    global _idle
+    _of_parents.append(_idle)
+    _idle = {}
+
+
+os.register_at_fork(after_in_child=_forget_parents_connections)
+
+
 @dataclass(frozen=True)
 class SqliteFile:
     """A database file, made when it is first used.
 
-    Every operation opens its own connection (0.1 ms; a write takes 1 ms and more anyway):
-    so the object may be copied, pickled and shared between threads and forks.
+    To open one and see to its schema takes ten times as long as a small read: so a connection
+    is used again, by one operation at a time, while the path still names the same file. What
+    fails is closed. The object itself holds none, and may be copied, pickled and shared between
+    threads and forks.
 
     Parameters
     ----------
@@ -60,13 +88,20 @@ class SqliteFile:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        how = (str(self.path), self.schema, _PATIENCE)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(
-                sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
-            ) as connection:
-                connection.executescript(_SETTINGS + self.schema)
-                yield connection
+            opened = _idle.pop(how, None)
+            if opened is None or opened.inode != _inode(self.path):
+                if opened is not None:
+                    opened.connection.close()
+                opened = self._opened()
+            finished = False
+            try:
+                yield opened.connection
+                finished = True
+            finally:
+                if not finished or not _put_back(how, opened):
+                    opened.connection.close()
         except (OSError, sqlite3.Error) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 raise RetryError(
@@ -76,3 +111,34 @@ class SqliteFile:
                 f"{self.path} cannot be used: {error}; it must be a SQLite file of this system "
                 "in a folder that can be written to"
             ) from error
+
+    def _opened(self) -> _Opened:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        before = _inode(self.path)
+        connection = sqlite3.connect(
+            self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.executescript(_SETTINGS + self.schema)
+        except BaseException:
+            connection.close()
+            raise
+        return _Opened(connection, before if before == _inode(self.path) else None)
+
+
+def _put_back(how: _How, opened: _Opened) -> bool:
+    """Keep a connection for the next one who needs it; False if that cannot be."""
+    if opened.inode is None or opened.connection.in_transaction:
+        return False
+    for oldest in list(_idle)[: max(0, len(_idle) - _MOST_IDLE + 1)]:
+        if (other := _idle.pop(oldest, None)) is not None:
+            other.connection.close()
+    return _idle.setdefault(how, opened) is opened
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
 
 from store import embedded
 from store.clock import utc_now
@@ -13,6 +17,14 @@ if TYPE_CHECKING:
     from registry.connection import Client
     from store.settings import Settings
     from store.state import StateTable
+
+
+def say(answer: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
+    """The answer of a command that changed something, to a program or to a person."""
+    if as_json:
+        print(json.dumps(answer))  # no console, which would break its lines
+    else:
+        Console().print(sentence, highlight=False, markup=False)
 
 
 def add_state_argument(parser: argparse.ArgumentParser) -> None:

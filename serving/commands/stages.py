@@ -15,6 +15,7 @@ from serving.commands.desk_parts import (
     add_state_argument,
     now_ms,
     registry_client,
+    say,
     state_of,
     tracking_uri,
 )
@@ -73,6 +74,8 @@ def _retire(options: argparse.Namespace) -> int:
     from registry.lifecycle import Stage
 
     lifecycle, version = _chosen(options)
+    if version.stage is Stage.ARCHIVED:
+        raise ConfigError(f"{options.model} version {version.number} is in Archived already")
     return _move(options, lifecycle, version, Stage.ARCHIVED)
 
 
@@ -92,7 +95,7 @@ def _move(
         f"{options.model} version {version.number}: {version.stage} → {stage}. The bot follows "
         "at the next bar; what is open is managed to its end."
     )
-    console.print(json.dumps(answer) if options.json else said, highlight=False)
+    say(answer, said, as_json=options.json)
     return 0
 
 

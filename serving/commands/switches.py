@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 from typing import Any
 
-from rich.console import Console
-
-from serving.commands.desk_parts import add_state_argument, settings_of, state_of
+from serving.commands.desk_parts import add_state_argument, say, settings_of, state_of
 from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import PARTITION, read_account
 from store.clock import utc_now
 from strategy.errors import ConfigError
 
-console = Console()
 _SWITCH, _EMERGENCY = "ops/master_trading_switch", "ops/emergency_stop"
 
 
@@ -53,7 +49,7 @@ def _switch(options: argparse.Namespace, changes: dict[str, bool], said: str) ->
     settings = settings_of(options)
     for name, value in changes.items():
         settings.set(name, value)
-    console.print(json.dumps(changes) if options.json else said, highlight=False)
+    say(changes, said, as_json=options.json)
     return 0
 
 
@@ -73,5 +69,5 @@ def _close(options: argparse.Namespace) -> int:
         CloseRequests(state).ask(account, options.symbol, getpass.getuser(), utc_now())
     answer = {"symbol": options.symbol, "accounts": accounts}
     said = f"{options.symbol} of {', '.join(accounts)} is closed at the next tick."
-    console.print(json.dumps(answer) if options.json else said, highlight=False)
+    say(answer, said, as_json=options.json)
     return 0

@@ -92,11 +92,14 @@ class Bars:
         if not seen.get("candle"):
             return None
         time = pd.Timestamp(seen["close"]) - timeframe_delta(timeframe)
-        if time not in candles.index or candles.loc[time].tolist() == seen["candle"]:
+        if time < candles.index[0]:
+            return None
+        now = candles.loc[time].tolist() if time in candles.index else "gone"
+        if now == seen["candle"]:
             return None
         return (
             f"the candle of {asset} {timeframe} at {time} was {seen['candle']} when it closed, "
-            f"and is {candles.loc[time].tolist()} now"
+            f"and is {now} now"
         )
 
     @staticmethod

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from serving.trading.desk import Desk
-from strategy.circuit_breaker import PERIODS, Breaker, advance, limit_of
+from strategy.circuit_breaker import PERIODS, Breaker, PeriodState, advance, limit_of
 from strategy.config import CircuitBreaker
 
 
@@ -22,22 +22,29 @@ def advanced(desk: Desk, rule: CircuitBreaker) -> Breaker:
         was = before is not None and before.periods[period].tripped
         if state.tripped == was:
             continue
-        figures = (
-            f"equity {equity:.2f} USD, {100 * state.drawdown(equity):.2f} % below the "
-            f"{state.opening_equity:.2f} at its opening; the limit is "
-            f"{100 * limit_of(rule, period):.2f} %"
-        )
-        verb = "tripped: nothing new is opened" if state.tripped else "reset: entries are allowed"
+        verb = "tripped" if state.tripped else "reset"
+        so = "nothing new is opened" if after.halted else "entries are allowed"
         desk.say(
             f"breaker/{period}/{state.name}/{state.tripped}/{now:%Y-%m-%dT%H:%M}",
-            f"{desk.ledger.name}: {period} breaker {verb}",
-            f"{state.name}: {figures}.",
+            f"{desk.ledger.name}: {period} breaker {verb}, {so}",
+            f"{state.name}: {_figures(state, equity, limit_of(rule, period))}.",
         )
     return after
 
 
-def tripped(breaker: Breaker) -> str | None:
-    """Why nothing may be opened, for people; None where it may."""
+def _figures(state: PeriodState, equity: Decimal, limit: Decimal) -> str:
+    if state.opening_equity <= 0:
+        return f"{equity:.2f} USD are there: nothing to trade with"
+    return (
+        f"equity {equity:.2f} USD, {100 * state.drawdown(equity):.2f} % below the "
+        f"{state.opening_equity:.2f} at its opening; the limit is {100 * limit:.2f} %"
+    )
+
+
+def tripped(breaker: Breaker | None) -> str | None:
+    """Why nothing may be opened, for people; None where it may. No breaker: it is not known."""
+    if breaker is None:
+        return "the circuit breaker cannot be judged"
     names = [period for period in PERIODS if breaker.periods[period].tripped]
     return f"circuit breaker: {', '.join(names)} drawdown" if names else None
 

@@ -26,16 +26,13 @@ class CloseRequests:
         with suppress(ConflictError):  # it was asked for already
             self.state.put(PARTITION, f"{account}/{symbol}", request, expected=0)
 
-    def open(self) -> Mapping[tuple[str, str], Item]:
-        """Those that wait, by account and symbol."""
-        items = self.state.items(PARTITION)
-        return {(_account(item), item.key.rpartition("/")[2]): item for item in items}
+    def of(self, account: str) -> Mapping[str, Item]:
+        """Those of an account that wait, by symbol."""
+        prefix = f"{account}/"
+        items = self.state.items(PARTITION, prefix)
+        return {item.key.removeprefix(prefix): item for item in items}
 
     def done(self, item: Item) -> None:
         """Strike one out."""
         with suppress(ConflictError):  # another bot was faster
             self.state.delete(PARTITION, item.key, expected=item.version)
-
-
-def _account(item: Item) -> str:
-    return item.key.rpartition("/")[0]

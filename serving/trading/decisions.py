@@ -90,7 +90,15 @@ def consider(
         The operator's limits; None where they cannot be read, which ``halted`` tells.
     halted
         Why the account opens nothing now; None where it may.
+
+    Raises
+    ------
+    RetryError, FixError
+        The exchange did not answer or cannot be asked. If nothing was sent the bar is decided
+        anew by the next tick.
     """
+    if bar.asset in desk.errors:  # whether it is held is not known; the next tick decides
+        return
     decided = desk.ledger.account.decided
     last = decided.get(entrant.strategy_id)
     if last is not None and last >= bar.close_time:
@@ -99,6 +107,23 @@ def consider(
     decided[entrant.strategy_id] = bar.close_time
     if _was_held(desk, entrant, bar):
         return
+    try:
+        problem = _acted(desk, entrant, bar, rules, halted)
+    except TradingSystemError:
+        if bar.asset not in desk.ledger.account.positions:
+            del decided[entrant.strategy_id]
+            if last is not None:
+                decided[entrant.strategy_id] = last
+        raise
+    if problem is not None:
+        _log.info("%s version %d enters nothing: %s", entrant.model, entrant.version, problem)
+        desk.intervene(entrant.strategy_id, desk.clock(), "refuse", problem)
+
+
+def _acted(
+    desk: Desk, entrant: Entrant, bar: ClosedBar, rules: RiskRules | None, halted: str | None
+) -> str | None:
+    """Enter if the strategy says so; or why a wanted entry cannot be."""
     problem = entrant.problem or bar.problem or halted or _too_late(desk, bar)
     decision = None
     if entrant.bundle is not None and bar.problem is None:
@@ -107,12 +132,11 @@ def consider(
         except TradingSystemError as error:
             problem = str(error)
     if decision is not None and (decision.signal == 0 or not decision.risk > 0):
-        return
+        return None
     problem = problem or _busy(desk, bar)
     if problem is None and decision is not None and rules is not None:
         problem = _enter(desk, entrant, bar, decision, rules)
-    if problem is not None:
-        _refuse(desk, entrant, desk.clock(), problem)
+    return problem
 
 
 def _enter(
@@ -153,14 +177,11 @@ def _enter(
     try:
         enter(desk, position, sized.leverage)
     except RefusedError as error:
+        if bar.asset in desk.ledger.account.positions:  # it was opened: its stop was refused
+            raise
         desk.say(f"{position.position_id}/refused", f"{bar.asset}: entry refused", str(error))
         return str(error)
     return None
-
-
-def _refuse(desk: Desk, entrant: Entrant, time: datetime, why: str) -> None:
-    _log.info("%s version %d enters nothing: %s", entrant.model, entrant.version, why)
-    desk.intervene(entrant.strategy_id, time, "refuse", why)
 
 
 def _refuse_missed(desk: Desk, entrant: Entrant, bar: ClosedBar, last: datetime | None) -> None:
@@ -168,7 +189,9 @@ def _refuse_missed(desk: Desk, entrant: Entrant, bar: ClosedBar, last: datetime 
     length = timeframe_delta(bar.timeframe).to_pytimedelta()
     missed = bar.close_time if last is None else last + length
     while missed < bar.close_time:
-        _refuse(desk, entrant, missed, "no tick looked at this bar while it was the newest")
+        why = "no tick looked at this bar while it was the newest"
+        # There may be months of them, and they are the same whenever they are written.
+        desk.journal.add_intervention(desk.intervention(entrant.strategy_id, missed, "refuse", why))
         missed += length
 
 

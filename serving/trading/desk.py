@@ -6,7 +6,7 @@ Whether the money is real is not known here: that is the exchange's business.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -73,16 +73,23 @@ class Desk:
 
     def for_each(self, act: Callable[[Desk, Position], None]) -> None:
         """Do something to every position; one that fails is left alone until the next tick."""
-        for position in self.positions:
-            if position.asset in self.errors:
-                continue
+        self._for_each(act, [each for each in self.positions if each.asset not in self.errors])
+
+    def for_all(self, act: Callable[[Desk, Position], None]) -> None:
+        """Do something to every position, those included that have failed in this tick."""
+        self._for_each(act, self.positions)
+
+    def _for_each(
+        self, act: Callable[[Desk, Position], None], positions: Iterable[Position]
+    ) -> None:
+        for position in positions:
             try:
                 act(self, position)
             except ConflictError:  # another bot is at work on this account
                 raise
             except TradingSystemError as error:
                 _log.error("%s: %s", position.position_id, error)
-                self.errors[position.asset] = error
+                self.errors.setdefault(position.asset, error)
 
     def say(self, key: str, subject: str, text: str) -> None:
         """Have the operator told at the end of the tick."""
@@ -91,17 +98,32 @@ class Desk:
     def intervene(
         self, strategy_id: str, time: datetime, kind: Kind, why: str, price: Decimal | None = None
     ) -> None:
-        """Write down what no simulation would do by itself."""
-        self.journal.add_intervention(
-            InterventionRecord(
-                strategy_id=strategy_id,
-                book=self.book,
-                time=time,
-                kind=kind,
-                price=None if price is None else float(price),
-                why=why,
-            )
+        """Write down what no simulation would do by itself, when the account is saved next.
+
+        So a record and what it tells of are there together, whenever the process dies.
+        """
+        self.ledger.account.pending.append(self.intervention(strategy_id, time, kind, why, price))
+
+    def intervention(
+        self, strategy_id: str, time: datetime, kind: Kind, why: str, price: Decimal | None = None
+    ) -> InterventionRecord:
+        """A record for the journal, with the account's book."""
+        return InterventionRecord(
+            strategy_id=strategy_id,
+            book=self.book,
+            time=time,
+            kind=kind,
+            price=None if price is None else float(price),
+            why=why,
         )
+
+    def publish(self) -> None:
+        """Bring what was written down with the account into the journal."""
+        self.ledger.save()
+        for intervention in self.ledger.account.pending:
+            self.journal.add_intervention(intervention)
+        self.ledger.account.pending.clear()
+        self.ledger.save()
 
     def capital(self) -> Capital:
         """The account at this moment, for sizing."""

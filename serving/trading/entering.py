@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from serving.trading.desk import Desk
+from serving.trading.orders import ATTEMPTS, NotLandedError
 from serving.trading.positions import InFlight, Position
 from serving.trading.protection import protect
 from store.exchange import OrderState, RefusedError
@@ -18,38 +19,45 @@ def enter(desk: Desk, position: Position, leverage: int) -> None:
     Raises
     ------
     RefusedError
-        The exchange does not take the order: nothing was opened, nothing is remembered.
+        The exchange does not take the order: nothing was opened. The position is forgotten when
+        the account is saved next, with the reason.
     RetryError
         Nobody knows what became of it; it is remembered, and the next tick finds out.
     """
     desk.exchange.prepare(position.asset, leverage)
-    order = InFlight(
-        kind="entry",
-        order_id=f"{position.position_id}-e",
-        quantity=position.quantity,
-        sent_at=desk.clock(),
-    )
-    position = desk.ledger.keep(position.but(in_flight=order))
-    try:
-        state = desk.orders.market(
-            order.order_id,
-            position.asset,
-            position.side,
-            order.quantity,
-            order.sent_at,
-            reduce_only=False,
+    for attempt in range(1, ATTEMPTS + 1):
+        order = InFlight(
+            kind="entry",
+            order_id=f"{position.position_id}-e",
+            quantity=position.quantity,
+            sent_at=desk.clock(),
         )
-    except RefusedError:
-        desk.ledger.drop(position)
-        raise
-    entered(desk, position, state)
+        position = desk.ledger.keep(position.but(in_flight=order))
+        try:
+            state = desk.orders.market(
+                order.order_id,
+                position.asset,
+                position.side,
+                order.quantity,
+                order.sent_at,
+                reduce_only=False,
+            )
+        except NotLandedError:
+            if attempt == ATTEMPTS:
+                raise
+        except RefusedError:
+            del desk.ledger.account.positions[position.asset]
+            raise
+        else:
+            entered(desk, position, state)
+            return
 
 
 def entered(desk: Desk, position: Position, state: OrderState) -> None:
     """Take in the end of the entry order: what was filled of it is the position."""
     if state.filled == 0 or state.average_price is None:
         why = f"the entry order ended {state.status} without a fill"
-        desk.intervene(position.strategy_id, desk.clock(), "refuse", why)
+        desk.intervene(position.strategy_id, state.time, "refuse", why)
         desk.ledger.drop(position)
         return
     entry = float(state.average_price)

@@ -17,14 +17,19 @@ from strategy.exits import ExitReason
 _log = logging.getLogger(__name__)
 
 CLOSED = ExitReason.CLOSED.name.lower()
+_SETTLES = 2.0  # seconds
 
 
 def compare(desk: Desk, position: Position, held: ExchangePosition | None) -> None:
     """Bring a position in line with what the exchange holds of its symbol."""
-    quantity = held.quantity if held and held.side == position.side else Decimal(0)
-    if quantity == position.quantity:
-        return
-    position = _with_stops_counted(desk, position)
+    quantity = _quantity(position, held)
+    if quantity != position.quantity:
+        position = _with_stops_counted(desk, position)
+    if quantity < position.quantity:
+        # Lists may lag behind fills; what a person has taken is still gone a moment later.
+        desk.sleep(_SETTLES)
+        position = _with_stops_counted(desk, position)
+        quantity = _quantity(position, desk.exchange.position(position.asset))
     if quantity < position.quantity:
         position = _taken_by_hand(desk, position, position.quantity - quantity)
     elif quantity > position.quantity:
@@ -80,6 +85,10 @@ def finish_if_closed(desk: Desk, position: Position) -> None:
         f"{trade.funding:.2f} of funding.",
     )
     _log.info("trade closed", extra={"trade": trade.document()})
+
+
+def _quantity(position: Position, held: ExchangePosition | None) -> Decimal:
+    return held.quantity if held and held.side == position.side else Decimal(0)
 
 
 def _with_stops_counted(desk: Desk, position: Position) -> Position:

@@ -3,10 +3,14 @@
 An order is written down with its time before it is sent. After a time-out, or in the process
 that comes after a crash, it is looked for by its client order id; and only when it can land no
 more, and is nowhere, it counts as never sent.
+
+Whoever sent it knows when it was under way last. Another process does not: the first may still
+be about to send what it wrote down, until :data:`SENT_WITHIN` has passed.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,8 +18,15 @@ from decimal import Decimal
 
 from store.clock import Clock
 from store.exchange import DuplicateOrderError, Exchange, OrderState, StopOrder, StopStatus
-from strategy.errors import RetryError
+from strategy.errors import RetryError, TradingSystemError
 
+_log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""To place what did not reach the exchange, or to close what is left of a position."""
+SENT_WITHIN = timedelta(seconds=40)
+"""Of being written down: what is older at its turn is not sent any more (half of it), and the
+exchange's answer to a wrong clock, after which it is sent once more, comes within the rest."""
 _PAUSES = (0.2, 0.5, 1.0, 1.0, 2.0, 2.0, 3.0)
 _FEE_QUERIES = 3
 
@@ -65,11 +76,17 @@ class Orders:
                 order_id, symbol, side, quantity, reduce_only=reduce_only
             )
         except (DuplicateOrderError, RetryError):
-            return self.found(order_id, symbol, sent_at)
+            return self._found(order_id, symbol, self.clock())
         return self._ended(sent)
 
-    def found(self, order_id: str, symbol: str, sent_at: datetime) -> OrderState:
-        """What became of a market order that may have been sent; raises as :meth:`market`."""
+    def found(self, order_id: str, symbol: str, written_at: datetime) -> OrderState:
+        """What became of a market order that another process may have sent, or be sending.
+
+        Raises as :meth:`market`.
+        """
+        return self._found(order_id, symbol, written_at + SENT_WITHIN)
+
+    def _found(self, order_id: str, symbol: str, sent_at: datetime) -> OrderState:
         for pause in (*_PAUSES, None):
             final = self._can_land_no_more(sent_at)  # asked before the query, not after
             state = self.exchange.order(symbol, order_id)
@@ -94,7 +111,7 @@ class Orders:
         except DuplicateOrderError:
             return
         except RetryError:
-            self._found_stop(order_id, symbol, stop.sent_at)
+            self._found_stop(order_id, symbol, self.clock())
 
     def _found_stop(self, order_id: str, symbol: str, sent_at: datetime) -> None:
         for pause in (*_PAUSES, None):
@@ -135,20 +152,27 @@ class Orders:
             state = self.exchange.order(state.symbol, state.client_order_id) or state
         if not state.status.final:
             raise RetryError(f"order {state.client_order_id} of {state.symbol} is still working")
-        for pause in _PAUSES[:_FEE_QUERIES]:
-            if state.fee is not None or state.filled == 0:
-                break
-            state = self.exchange.order(state.symbol, state.client_order_id) or state
-            if state.fee is None:
-                self.sleep(pause)
+        return self._with_fee(state)
+
+    def _with_fee(self, state: OrderState) -> OrderState:
+        """A fee is no reason to leave what was filled without its stop."""
+        try:
+            for pause in _PAUSES[:_FEE_QUERIES]:
+                if state.fee is not None or state.filled == 0:
+                    break
+                state = self.exchange.order(state.symbol, state.client_order_id) or state
+                if state.fee is None:
+                    self.sleep(pause)
+        except TradingSystemError as error:
+            _log.warning("the fee of order %s is not known: %s", state.client_order_id, error)
         return state
 
     def _can_land_no_more(self, sent_at: datetime) -> bool:
-        return self.clock() - sent_at > self.exchange.lands_within
+        return self.clock() - sent_at >= self.exchange.lands_within
 
     def _check_age(self, order_id: str, sent_at: datetime) -> None:
         """A process that was held up must not send what another has given up by now."""
-        if self.clock() - sent_at > max(self.exchange.lands_within, timedelta(seconds=1)):
+        if self.clock() - sent_at > SENT_WITHIN / 2:
             raise RetryError(f"order {order_id} was held up for too long and is not sent")
 
 

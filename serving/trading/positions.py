@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from serving.journal import InterventionRecord
 from store.state import StateTable
 from strategy.circuit_breaker import PERIODS, Breaker, PeriodState
 from strategy.config import BreakEven
@@ -167,6 +168,9 @@ class Account(BaseModel):
         By strategy: close of the bar on which it last decided.
     transfers_until
         Up to when deposits and withdrawals are known to the breaker.
+    pending
+        Interventions that are written down together with what they did, and not yet in the
+        journal: a process that dies leaves both behind, or neither.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -176,6 +180,7 @@ class Account(BaseModel):
     decided: dict[str, Utc] = {}
     periods: dict[str, _Period] = {}
     transfers_until: Utc | None = None
+    pending: list[InterventionRecord] = []
 
     @property
     def breaker(self) -> Breaker | None:

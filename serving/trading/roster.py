@@ -107,6 +107,9 @@ class Roster:
             problem = problem or self._too_old(bundle)
         except TradingSystemError as error:
             problem = str(error)
+        except Exception as error:  # whatever is registered, open positions must be managed
+            _log.exception("%s version %d", model, version.number)
+            problem = f"its bundle cannot be loaded: {type(error).__name__}: {error}"
         return Entrant(model, version.number, strategy_id, book, bundle, problem)
 
     def _bundle(self, model: str, version: int) -> StrategyBundle:
