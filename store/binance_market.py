@@ -17,7 +17,7 @@ from store.binance_klines import Klines
 from store.binance_requests import Requests
 from store.clock import Clock
 from store.market import Candle
-from strategy.candles import COLUMNS, candle_frame, timeframe_delta
+from strategy.candles import COLUMNS, candle_frame, open_times, timeframe_delta
 from strategy.errors import DataError
 
 _ASKED_AGAIN = 3
@@ -80,11 +80,13 @@ class BinanceMarket:
         return candle_frame(candles.iloc[-bars:], timeframe, max_gap_bars=self.max_gap_bars)
 
     def since(self, asset: str, moment: datetime) -> list[Candle]:
-        delta = timeframe_delta(self.finest)
-        candles = self._since(asset, self.finest, pd.Timestamp(moment).floor(delta))
+        length = timeframe_delta(self.finest)
+        candles = self._since(asset, self.finest, pd.Timestamp(moment).floor(length))
+        opens = open_times(candles).to_pydatetime()
+        prices = candles[["open", "high", "low", "close"]].to_numpy().tolist()
         return [
-            Candle(row.Index.to_pydatetime(), (row.Index + delta).to_pydatetime(), *row[1:5])
-            for row in candles.itertuples()
+            Candle(time, time + length.to_pytimedelta(), *row)
+            for time, row in zip(opens, prices, strict=True)
         ]
 
     def price(self, asset: str) -> Decimal:
