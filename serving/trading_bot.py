@@ -91,7 +91,8 @@ def deployed_bot() -> TradingBot:
     from registry.connection import connect
     from store.aws import client
     from store.binance_futures import BinanceFutures, connect_futures
-    from store.binance_market import deployed_market
+    from store.binance_klines import connect as connect_klines
+    from store.binance_market import BinanceMarket
     from store.config_file import config_at
     from store.notifications import SnsNotifier
     from store.settings import SsmSettings
@@ -114,7 +115,7 @@ def deployed_bot() -> TradingBot:
         config=config,
         settings=settings,
         state=open_state(os.environ["STATE_URI"]),
-        market=deployed_market(config, utc_now),
+        market=BinanceMarket(connect_klines(), utc_now, config.candles.max_gap_bars),
         roster=Roster(
             lambda: connect(os.environ["MLFLOW_TRACKING_URI"]),
             config.walk_forward_config.step_months,

@@ -89,12 +89,16 @@ class RiskRules:
         Notional of all positions over equity; also bounds the leverage set at the exchange.
     maintenance_margin
         Rate of the exchange's lowest bracket, a fraction of the notional.
+    fee_reserve
+        Fraction of the notional that stays free for the fees of entry and exit: an exchange
+        refuses an order whose margin takes all there is.
     """
 
     risk_per_trade: Decimal
     risk_exposition: Decimal
     max_leverage: Decimal
     maintenance_margin: Decimal = Decimal("0.004")
+    fee_reserve: Decimal = Decimal("0.002")
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,8 @@ def size(
             f"a stop {stop_distance:f} from {price:f} lies beyond the liquidation price even "
             "without leverage",
         )
-    notional = min(risk / stop_distance * price, notional_room, capital.free * leverage)
+    affordable = capital.free / (1 / Decimal(leverage) + rules.fee_reserve)
+    notional = min(risk / stop_distance * price, notional_room, affordable)
     quantity = filters.quantity(notional / price)
     if quantity == 0 or quantity * price < filters.min_notional:
         return Refused(

@@ -144,16 +144,16 @@ def _replay(options: argparse.Namespace, config: Config) -> int:
 
 
 def _trade(config: Config) -> int:
-    from store.binance_market import deployed_market
-
     from serving.journal import Journal
     from serving.live_record import LiveParts, record_live_runs
+    from store.binance_klines import connect as connect_klines
+    from store.binance_market import BinanceMarket
     from store.state import open_state
 
     state = open_state(embedded.STATE)
     roster = _paper_roster(config, utc_now)
     entrants = _staged(roster, _markets(config), synthetic=False)
-    market = deployed_market(config, utc_now)
+    market = BinanceMarket(connect_klines(), utc_now, config.candles.max_gap_bars)
     bot = _bot(config, state, market, roster, utc_now)
     _announce(entrants, "at Binance's live prices, every five minutes, until Ctrl-C")
     parts = LiveParts(

@@ -69,7 +69,7 @@ def test_a_quantity_is_cut_to_the_exchanges_step_never_rounded_up() -> None:
 
 def test_leverage_caps_the_notional() -> None:
     # A stop of 100 would ask for 1 BTC, 50,000; three times the equity is 30,000.
-    result = sized(stop_distance=D("100"))
+    result = sized(stop_distance=D("100"), rules=replace(RULES, fee_reserve=D(0)))
     assert result.notional == D("30000")
     assert result.risk == D("60")
 
@@ -83,10 +83,11 @@ def test_notional_that_is_open_counts_against_leverage() -> None:
 def test_the_margin_fits_into_what_is_free() -> None:
     tight = replace(FLAT, margin_in_use=D("9000"))
     result = sized(capital=tight, stop_distance=D("100"))
-    # 1 % of 1,000 over 100 is 0.1 BTC, 5,000 in all; with leverage 3 only 3,000 can be borne.
+    # 1 % of 1,000 over 100 is 0.1 BTC, 5,000 in all; with leverage 3 only 3,000 could be borne,
+    # and with 0.2 % of the notional left for fees 1,000 / (1/3 + 0.002) = 2,982.
     assert result.leverage == 3
-    assert result.margin == D("1000")
-    assert result.notional == D("3000")
+    assert result.notional == D("2950")
+    assert result.margin + result.notional * RULES.fee_reserve <= D("1000")
 
 
 @pytest.mark.parametrize(
