@@ -136,19 +136,25 @@ class StrategyBundle:
                 f"{folder}: the strategy bundle was changed after it was saved (its digest does "
                 "not fit); restore it or register it anew"
             )
-        _check_features(document["feature_names"], FEATURE_NAMES)
-        return cls(
-            **document
-            | {
-                "indicators": IndicatorParameters(**document["indicators"]),
-                "hyperparameters": LightGBMParameters(**document["hyperparameters"]),
-                "break_even": BreakEven(**document["break_even"]),
-                "feature_names": tuple(document["feature_names"]),
-                "training_start": pd.Timestamp(document["training_start"]),
-                "training_end": pd.Timestamp(document["training_end"]),
-                "booster_text": booster_text,
-            }
-        )
+        try:
+            _check_features(document["feature_names"], FEATURE_NAMES)
+            return cls(
+                **document
+                | {
+                    "indicators": IndicatorParameters(**document["indicators"]),
+                    "hyperparameters": LightGBMParameters(**document["hyperparameters"]),
+                    "break_even": BreakEven(**document["break_even"]),
+                    "feature_names": tuple(document["feature_names"]),
+                    "training_start": pd.Timestamp(document["training_start"]),
+                    "training_end": pd.Timestamp(document["training_end"]),
+                    "booster_text": booster_text,
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{folder}: the strategy bundle is of another version of this code ({error}); "
+                "load it with the code version that made it, or retrain it"
+            ) from error
 
     def _document(self) -> dict[str, Any]:
         """Everything but the booster, as JSON."""

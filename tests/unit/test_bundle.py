@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from registry.bundle import BOOSTER_FILE, BUNDLE_FILE, StrategyBundle
+from registry.bundle import BOOSTER_FILE, BUNDLE_FILE, StrategyBundle, _digest
 from strategy.errors import DataError, FixError, StoreError
 from strategy.features import FEATURE_NAMES, FeatureFactory
 from tests.strategy_bundles import INDICATORS, random_candles, trained_bundle
@@ -70,6 +71,19 @@ def test_a_file_that_was_cut_off_is_refused(bundle: StrategyBundle, tmp_path: Pa
     text = (tmp_path / BUNDLE_FILE).read_text()
     (tmp_path / BUNDLE_FILE).write_text(text[: len(text) // 2])
     with pytest.raises(DataError, match="damaged"):
+        StrategyBundle.load(tmp_path)
+
+
+def test_a_bundle_with_fields_of_another_version_of_the_code_is_refused(
+    bundle: StrategyBundle, tmp_path: Path
+) -> None:
+    bundle.save(tmp_path)
+    document = json.loads((tmp_path / BUNDLE_FILE).read_text())
+    document.pop("digest")
+    document["of_the_future"] = 1
+    document["digest"] = _digest(document, bundle.booster_text)
+    (tmp_path / BUNDLE_FILE).write_text(json.dumps(document))
+    with pytest.raises(DataError, match="another version of this code.*of_the_future"):
         StrategyBundle.load(tmp_path)
 
 
