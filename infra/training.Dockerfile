@@ -6,18 +6,19 @@
 # CodeBuild resolves it to a digest when it builds, and records that digest with the image.
 FROM public.ecr.aws/docker/library/python:3.12.13-slim-bookworm
 
-# The OpenMP runtime, which LightGBM needs. Debian keeps the newest build of a package only, so
-# that its version cannot be pinned.
-# hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1 \
-    && rm -rf /var/lib/apt/lists/*
-
 # Not below /opt/ml: SageMaker mounts its own folders over what an image has there.
 WORKDIR /opt/trading_system
 
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --only-binary :all: --require-hashes --requirement requirements.txt
+
+# LightGBM needs an OpenMP runtime of the system's, and this system has none. Scikit-learn's wheel
+# has one: pinned by its hash as all packages are, and the same that Lambda's layer has.
+ENV LD_LIBRARY_PATH=/opt/openmp
+RUN mkdir /opt/openmp \
+    && ln -s /usr/local/lib/python3.*/site-packages/scikit_learn.libs/libgomp-*.so* \
+        /opt/openmp/libgomp.so.1 \
+    && python -c "import lightgbm"
 
 COPY config.json ./
 COPY strategy/ strategy/

@@ -83,7 +83,7 @@ def test_a_bundle_with_fields_of_another_version_of_the_code_is_refused(
     document["of_the_future"] = 1
     document["digest"] = _digest(document, bundle.booster_text)
     (tmp_path / BUNDLE_FILE).write_text(json.dumps(document))
-    with pytest.raises(DataError, match="another version of this code.*of_the_future"):
+    with pytest.raises(DataError, match=r"another version of this code.*of_the_future"):
         StrategyBundle.load(tmp_path)
 
 
