@@ -1,0 +1,78 @@
+"""The life of two trades in eight bars, in which every kind of order is sent."""
+
+from __future__ import annotations
+
+from serving.trading.close_requests import CloseRequests
+from serving.trading.positions import LIVE
+from strategy.errors import TradingSystemError
+from tests.broken_off import BrokenOffError
+from tests.integration.binance_futures_server import FuturesServer
+from tests.integration.live_trading import BTC, QUIET, World, Wrap, plain, scripted
+
+LIFE = (
+    (0.0, 0.4, -0.4, 0.2),
+    (0.2, 1.2, 0.1, 0.8),
+    (0.8, 2.4, 0.5, 2.2),
+    (2.2, 3.2, 2.0, 3.0),
+    (3.0, 3.1, -1.0, -0.5),
+    (-0.5, -0.4, -0.6, -0.5),
+    (-0.5, -0.4, -0.6, -0.5),
+    (-0.5, -0.4, -0.6, -0.5),
+)
+"""In R: to break-even, trailing twice, out at the stop; then quiet, for a trade of the other side
+that the operator closes."""
+ENTRY, TO_BREAK_EVEN, TRAIL, FELL, SECOND_ENTRY, CLOSE, LAST = (
+    QUIET, QUIET + 2, QUIET + 3, QUIET + 4, QUIET + 5, QUIET + 6, QUIET + 7
+)  # fmt: skip
+TICKS = 7
+
+
+def newborn(server: FuturesServer, side: int = 1) -> World:
+    """Before the first bar of the life."""
+    candles = scripted(*LIFE, side=side)
+    signals = {candles.index[ENTRY - 1]: side, candles.index[SECOND_ENTRY - 1]: -side}
+    return World(server, candles, signals)
+
+
+def aged(server: FuturesServer, row: int, side: int = 1) -> World:
+    """At the open of a bar, before its tick."""
+    world = newborn(server, side)
+    for past in range(ENTRY, row):
+        open_bar(world, past)
+        assert world.tick() is None
+        world.finish_bar()
+    open_bar(world, row)
+    return world
+
+
+def open_bar(world: World, row: int) -> None:
+    """In one of them the operator wants the position closed."""
+    world.open_bar(row)
+    if row == CLOSE:
+        CloseRequests(world.state).ask(LIVE, BTC, "operator", world.clock())
+
+
+def settle(world: World, wrap: Wrap = plain, minutes_later: float = 5) -> list[TradingSystemError]:
+    """Ticks, by new processes, until one ends normally; what those before ended with."""
+    errors: list[TradingSystemError] = []
+    first = world.minute
+    for number in range(TICKS):
+        world.at(first + number * minutes_later)
+        try:
+            error = world.tick(world.bot(wrap))
+        except BrokenOffError:
+            world.check_orders()
+            continue
+        if error is None:
+            return errors
+        errors.append(error)
+    raise AssertionError("no tick ends normally any more") from errors[-1]
+
+
+def go_on(world: World, last: int = LAST) -> World:
+    """To the open of that bar, with a tick in each."""
+    for row in range(world.row + 1, last + 1):
+        world.finish_bar()
+        open_bar(world, row)
+        settle(world)
+    return world

@@ -1,0 +1,685 @@
+"""What goes wrong between the bot and Binance, one kind at a time, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from serving.trading.close_requests import CloseRequests
+from serving.trading.positions import LIVE
+from store.settings_sections import OpsSettings
+from strategy.errors import ConfigError, DataError, RetryError
+from tests.integration import binance_faults as faults
+from tests.integration.binance_faults import Fault, refusal
+from tests.integration.binance_futures_account import Fill
+from tests.integration.binance_futures_orders import stop_row
+from tests.integration.binance_futures_server import (
+    ANY,
+    CANCEL_STOP,
+    OPEN_STOPS,
+    ORDER,
+    STOP,
+    FuturesServer,
+    futures_server,
+    impatient,
+    one_market,
+)
+from tests.integration.live_trading import BTC, STRATEGY, World, money, scripted
+from tests.integration.live_trading_life import (
+    CLOSE,
+    ENTRY,
+    FELL,
+    LAST,
+    SECOND_ENTRY,
+    TO_BREAK_EVEN,
+    TRAIL,
+    aged,
+    go_on,
+    open_bar,
+    settle,
+)
+
+D = Decimal
+POSITIONS, BALANCE = "GET /fapi/v3/positionRisk", "GET /fapi/v3/account"
+FILLS, LEVERAGE = "GET /fapi/v1/userTrades", "POST /fapi/v1/leverage"
+KEY_REFUSED = refusal(-2015, "Invalid API-key, IP, or permissions for action", 401)
+UNCERTAIN = {
+    "reset": faults.RESET,
+    "reset after it landed": faults.RESET_LANDED,
+    "bad gateway": faults.BAD_GATEWAY,
+    "unknown error": faults.UNKNOWN,
+    "unknown error after it landed": faults.UNKNOWN_LANDED,
+    "time-out at the back after it landed": faults.BACKEND_TIME_OUT_LANDED,
+    "garbled answer after it landed": faults.GARBLED_LANDED,
+    "a proxy's page": faults.WEB_PAGE,
+    "too many requests": faults.TOO_MANY_REQUESTS,
+    "on its way": faults.IN_FLIGHT,
+    "clock skew": faults.SKEWED,
+    "overloaded": refusal(-1008, status=503),
+    "too late for the matching engine": refusal(-5028),
+}
+PLACES = {
+    "entry": (ENTRY, ORDER),
+    "first stop": (ENTRY, STOP),
+    "moved stop": (TO_BREAK_EVEN, STOP),
+    "cancelled stop": (TRAIL, CANCEL_STOP),
+    "exit": (CLOSE, ORDER),
+    "cancelled stop after the exit": (CLOSE, CANCEL_STOP),
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FuturesServer]:
+    with futures_server(one_market()) as running:
+        yield running
+
+
+@pytest.fixture
+def opened(server: FuturesServer) -> World:
+    """A long position with its stop, at the open of its second bar and before its tick."""
+    return aged(server, ENTRY + 1)
+
+
+def kinds(world: World) -> list[str]:
+    return [each.kind for each in world.journal.interventions(STRATEGY, "live")]
+
+
+def reasons(world: World) -> list[str]:
+    return [trade.reason for trade in world.trades]
+
+
+def lasting(fault: Fault, *endpoints: str) -> Callable[[World], None]:
+    """Let every request fail, or those to these endpoints, until ``on_request`` is changed."""
+
+    def begin(world: World) -> None:
+        world.on_request = lambda asked: (
+            world.server.fail(asked.endpoint, fault)
+            if not endpoints or asked.endpoint in endpoints
+            else None
+        )
+
+    return begin
+
+
+def calm(world: World) -> None:
+    world.on_request = lambda asked: None
+    world.server.clear_faults()
+
+
+# Nobody knows whether it landed
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_request_of_which_nobody_knows_is_made_once_and_within_its_tick(
+    server: FuturesServer, place: str
+) -> None:
+    row, endpoint = PLACES[place]
+    begin = aged(server, row)
+    undisturbed = begin.fork()
+    assert settle(undisturbed) == []
+    for name, fault in UNCERTAIN.items():
+        world = begin.fork()
+        world.server.fail(endpoint, fault)
+        asked = len(world.server.asked(endpoint))
+        assert settle(world) == [], name
+        assert len(world.server.asked(endpoint)) > asked
+        assert world.standing == undisturbed.standing, name
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.TIME_OUT, faults.TIME_OUT_LANDED], ids=["before", "after"]
+)
+@pytest.mark.parametrize("place", ["entry", "first stop", "exit"])
+def test_a_time_out_before_or_after_it_landed(
+    server: FuturesServer, place: str, fault: Fault
+) -> None:
+    row, endpoint = PLACES[place]
+    world = aged(server, row)
+    undisturbed = world.fork()
+    assert settle(undisturbed) == []
+    world = world.fork()
+    world.server.fail(endpoint, fault)
+    with impatient(world.client):
+        assert settle(world) == []
+    assert world.standing == undisturbed.standing
+
+
+def test_an_order_that_was_sent_once_more_for_its_timestamp_is_still_waited_for(
+    server: FuturesServer,
+) -> None:
+    """It lands when the time of the first one, which was refused, has long passed."""
+    world = aged(server, ENTRY)
+    sent: list[Fault] = [faults.SKEWED, faults.IN_FLIGHT]
+
+    def slow_and_skewed(asked: object) -> None:
+        if asked.endpoint == ORDER and sent:  # type: ignore[attr-defined]
+            world.account.advance(world.account.now + 4_000)
+            world.server.fail(ORDER, sent.pop(0))
+
+    world.on_request = slow_and_skewed
+    arrivals = iter([False, True])
+    world.delivers = lambda: next(arrivals, True)
+    assert settle(world) == []
+    assert len([order for order in world.account.orders if order["status"] == "FILLED"]) == 1
+
+
+def test_an_order_that_never_gets_through_is_given_up_and_decided_anew(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, ENTRY)
+    lasting(faults.RESET, ORDER)(world)
+    assert isinstance(world.tick(), RetryError)
+    assert len(world.server.asked(ORDER)) == 3
+    calm(world)
+    world.at(5)
+    assert settle(world) == []
+    assert world.position is not None
+    assert go_on(world, LAST).differences() == []
+
+
+def test_an_entry_that_is_too_late_is_refused(server: FuturesServer) -> None:
+    world = aged(server, ENTRY)
+    lasting(faults.RESET, ORDER)(world)
+    for minute in (0, 5, 10):
+        world.at(minute)
+        assert isinstance(world.tick(), RetryError)
+    calm(world)
+    world.at(20)
+    assert world.tick() is None
+    assert world.position is None
+    assert kinds(world) == ["refuse"]
+    assert go_on(world, LAST).differences() == []
+
+
+# Orders that are filled in part, or refused
+
+
+@pytest.mark.parametrize(("part", "opens"), [("0.5", True), ("0.000001", False)])
+def test_what_was_filled_of_an_entry_is_the_position(
+    server: FuturesServer, part: str, opens: bool
+) -> None:
+    world = aged(server, ENTRY)
+    world.account.fills.append(Fill(D(part)))
+    assert settle(world) == []
+    assert (world.position is not None) == opens
+    assert kinds(world) == ([] if opens else ["refuse"])
+    assert len(go_on(world).trades) == (2 if opens else 1)
+    assert world.differences() == []
+
+
+def test_an_entry_whose_rest_waits_gets_its_stop_when_all_of_it_is_filled(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, ENTRY)
+    world.account.fills.append(Fill(D("0.5"), rest_waits=True))
+    assert isinstance(world.tick(), RetryError)
+    world.account.glide(BTC, world.account.prices[BTC])
+    assert settle(world) == []
+    assert go_on(world).differences() == []
+
+
+def test_the_rest_of_an_exit_that_was_filled_in_part_is_sent_at_once(server: FuturesServer) -> None:
+    world = aged(server, CLOSE)
+    world.account.fills.append(Fill(D("0.3")))
+    world.account.fills.append(Fill(D("0.3")))
+    assert settle(world) == []
+    assert reasons(world) == ["trailing_stop", "closed"]
+    assert go_on(world).differences() == []
+
+
+def test_the_rest_of_a_stop_that_was_filled_in_part_is_closed_by_the_next_tick(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, FELL)
+    assert settle(world) == []
+    position = world.position
+    assert position is not None
+    world.account.fills.append(Fill(D("0.5")))
+    world.finish_bar()
+    assert world.account.holding(BTC).amount > 0
+    open_bar(world, SECOND_ENTRY)
+    assert settle(world) == []
+    (trade,) = world.trades
+    assert trade.reason == "trailing_stop"
+    halves = (position.stop + float(world.account.prices[BTC])) / 2
+    assert trade.exit_price == pytest.approx(halves, rel=1e-6)
+
+
+def test_an_entry_without_margin_is_refused_recorded_and_told(server: FuturesServer) -> None:
+    world = aged(server, ENTRY)
+    world.server.fail(ORDER, refusal(-2019, "Margin is insufficient."))
+    assert world.tick() is None
+    assert kinds(world) == ["refuse"]
+    assert any("entry refused" in subject for subject in world.messages.sent)
+    assert go_on(world).differences() == []
+
+
+def test_an_empty_account_opens_nothing(server: FuturesServer) -> None:
+    world = aged(server, ENTRY)
+    world.account.wallet = D(0)
+    assert world.tick() is None
+    assert kinds(world) == ["refuse"]
+    assert world.server.asked(ORDER) == []
+    assert go_on(world, ENTRY + 3).differences() == []
+
+
+# Stops that cannot be put
+
+
+def test_a_position_whose_stop_the_price_passes_at_once_is_closed(server: FuturesServer) -> None:
+    world = aged(server, ENTRY)
+    fallen = world.account.prices[BTC] * D("0.9")
+
+    def fall(asked: object) -> None:
+        if asked.endpoint == STOP:  # type: ignore[attr-defined]
+            world.account.prices[BTC] = fallen
+
+    world.on_request = fall
+    assert settle(world) == []
+    (trade,) = world.trades
+    assert (trade.reason, trade.exit_price) == ("stop_loss", float(fallen))
+    assert trade.r < -1, "the loss is as large as it truly was"
+    assert world.account.open_stops(BTC) == []
+
+
+def test_a_stop_that_the_open_has_passed_when_it_is_moved_is_an_exit_at_the_open(
+    server: FuturesServer,
+) -> None:
+    bars = ((0.0, 0.4, -0.4, 0.2), (0.2, 5.0, 0.2, 5.0), (1.0, 1.2, 0.9, 1.0), (1.0, 1.1, 0.9, 1.0))
+    candles = scripted(*bars)
+    world = World(server, candles, {candles.index[ENTRY - 1]: 1})
+    world.open_bar(ENTRY)
+    settle(world)
+    assert go_on(world, ENTRY + 3).differences() == []
+    (trade,) = world.trades
+    assert (trade.reason, trade.exit_price) == ("trailing_stop", candles["open"].iloc[ENTRY + 2])
+
+
+def test_an_emergency_stop_does_not_rename_an_exit_by_that_open(server: FuturesServer) -> None:
+    bars = ((0.0, 0.4, -0.4, 0.2), (0.2, 5.0, 0.2, 5.0), (1.0, 1.2, 0.9, 1.0), (1.0, 1.1, 0.9, 1.0))
+    candles = scripted(*bars)
+    world = World(server, candles, {candles.index[ENTRY - 1]: 1})
+    world.open_bar(ENTRY)
+    settle(world)
+    go_on(world, ENTRY + 1).finish_bar()
+    world.settings.switches = OpsSettings(emergency_stop=True)
+    world.open_bar(ENTRY + 2)
+    assert settle(world) == []
+    assert go_on(world, ENTRY + 3).differences() == []
+    assert reasons(world) == ["trailing_stop"]
+
+
+def test_a_position_for_which_no_stop_is_taken_is_closed_at_once(server: FuturesServer) -> None:
+    world = aged(server, ENTRY)
+    world.server.fail(STOP, refusal(-4045, "Reach max stop order limit."))
+    assert settle(world) == []
+    assert reasons(world) == ["closed"]
+    assert kinds(world) == ["close"]
+    assert any("no stop, closing" in subject for subject in world.messages.sent)
+    assert go_on(world, ENTRY + 3).differences() == []
+
+
+def test_a_stop_that_is_taken_by_nobody_and_an_exit_that_is_refused_are_tried_again(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, ENTRY)
+    world.server.fail(STOP, refusal(-4045, "Reach max stop order limit."))
+    world.server.fail(ORDER, refusal(-9999), nth=2)
+    assert len(settle(world)) == 1
+    assert reasons(world) == ["closed"]
+    assert kinds(world) == ["close"], "and not the entry as refused"
+    assert go_on(world, ENTRY + 3).differences() == []
+
+
+def test_a_stop_that_cannot_be_moved_rests_where_it_was_until_it_can(server: FuturesServer) -> None:
+    world = aged(server, TO_BREAK_EVEN)
+    world.server.fail(STOP, refusal(-9999))
+    (before,) = world.account.open_stops(BTC)
+    assert world.tick() is not None
+    assert world.account.open_stops(BTC) == [before]
+    world.at(5)
+    assert settle(world) == []
+    assert go_on(world).differences() == []
+
+
+def test_an_old_stop_that_closes_the_position_after_many_vain_attempts_is_known(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, TO_BREAK_EVEN)
+    lasting(refusal(-9999), STOP)(world)
+    (old,) = world.account.open_stops(BTC)
+    for minute in range(0, 40, 5):
+        world.at(minute)
+        assert world.tick() is not None
+    world.account.glide(BTC, D(old["triggerPrice"]))
+    calm(world)
+    assert settle(world) == []
+    (trade,) = world.trades
+    assert trade.exit_price == pytest.approx(float(old["triggerPrice"]))
+    assert "close" not in kinds(world)
+
+
+def test_a_fill_that_cannot_be_asked_for_is_not_taken_for_a_persons(server: FuturesServer) -> None:
+    """Nor is the bar decided before it is known whether a position was held at its close."""
+    world = aged(server, FELL)
+    assert settle(world) == []
+    world.finish_bar()
+    lasting(faults.RESET, FILLS)(world)
+    open_bar(world, SECOND_ENTRY)
+    for minute in (0, 5, 10):
+        world.at(minute)
+        assert world.tick() is not None
+    calm(world)
+    assert settle(world) == []
+    assert reasons(world) == ["trailing_stop"]
+    position = world.position
+    assert position is not None and position.side == -1, "the entry was still made"
+    assert go_on(world).differences() == []
+
+
+def test_a_fee_that_nobody_tells_keeps_no_position_from_its_stop(server: FuturesServer) -> None:
+    world = aged(server, ENTRY)
+    lasting(faults.RESET, FILLS)(world)
+    assert settle(world) == []
+    assert len(world.account.open_stops(BTC)) == 1
+    calm(world)
+    assert go_on(world).differences() == []
+
+
+def test_a_stop_that_the_exchange_denies_when_it_is_reached_is_made_good_by_a_market_order(
+    opened: World,
+) -> None:
+    opened.account.stops_fail = True
+    assert settle(opened) == []
+    position = opened.position
+    assert position is not None
+    opened.account.glide(BTC, money(position.stop) - 1)
+    opened.account.stops_fail = False
+    assert settle(opened) == []
+    assert reasons(opened) == ["stop_loss"]
+
+
+# Twice, and people
+
+
+@pytest.mark.parametrize("row", [ENTRY, TRAIL, SECOND_ENTRY, CLOSE])
+def test_the_same_event_delivered_twice_changes_nothing(server: FuturesServer, row: int) -> None:
+    world = aged(server, row)
+    assert world.tick() is None
+    before = (world.remembered, len(world.trades), kinds(world), list(world.messages.sent))
+    sent = [len(world.server.asked(place)) for place in (ORDER, STOP, CANCEL_STOP)]
+    assert world.tick() is None
+    assert world.tick(world.bot()) is None
+    assert before == (world.remembered, len(world.trades), kinds(world), world.messages.sent)
+    assert sent == [len(world.server.asked(place)) for place in (ORDER, STOP, CANCEL_STOP)]
+
+
+def test_a_position_closed_by_hand_is_recorded_as_closed_and_its_stop_goes(opened: World) -> None:
+    assert settle(opened) == []
+    opened.by_hand(-opened.account.holding(BTC).amount)
+    opened.at(5)
+    assert settle(opened) == []
+    assert reasons(opened) == ["closed"]
+    assert kinds(opened) == ["close"]
+    assert go_on(opened).differences() == []
+
+
+def test_the_stop_of_a_position_that_was_reduced_by_hand_covers_what_is_left(
+    opened: World,
+) -> None:
+    assert settle(opened) == []
+    opened.by_hand(D("-0.01"))
+    opened.at(5)
+    assert settle(opened) == []  # which checks the stop's quantity
+    assert len(opened.account.open_stops(BTC)) == 1
+
+
+def test_a_position_that_was_increased_by_hand_keeps_its_stop_and_is_told_of_once(
+    opened: World,
+) -> None:
+    assert settle(opened) == []
+    opened.by_hand(D("0.01"))
+    for minute in (5, 10):
+        opened.at(minute)
+        opened.bot().tick()
+    (stop,) = opened.account.open_stops(BTC)
+    assert D(stop["quantity"]) == opened.account.holding(BTC).amount - D("0.01")
+    assert sum("holds more" in subject for subject in opened.messages.sent) == 1
+
+
+def test_a_stop_that_a_person_cancelled_is_put_again(opened: World) -> None:
+    assert settle(opened) == []
+    (stop,) = opened.account.open_stops(BTC)
+    stop["algoStatus"] = "CANCELED"
+    opened.at(5)
+    assert settle(opened) == []
+    assert go_on(opened).differences() == []
+
+
+def orphan(world: World, position_id: str) -> None:
+    """A stop of a position that is gone."""
+    asked = {
+        "clientAlgoId": f"{position_id}-s1", "type": "STOP_MARKET", "symbol": BTC,
+        "side": "SELL", "quantity": "0.5", "reduceOnly": "true",
+        "triggerPrice": str(world.account.prices[BTC] - 10),
+    }  # fmt: skip
+    world.account.stops.append(stop_row(1, asked, world.account.now))
+
+
+def test_a_stop_that_was_left_over_is_cancelled(server: FuturesServer) -> None:
+    world = aged(server, CLOSE)
+    assert settle(world) == []
+    orphan(world, world.trades[0].position_id)
+    world.finish_bar()
+    open_bar(world, LAST)
+    assert settle(world) == []
+    assert world.account.open_stops(BTC) == []
+
+
+def test_a_stop_that_was_left_over_does_not_reduce_the_next_position(server: FuturesServer) -> None:
+    world = aged(server, ENTRY)
+    orphan(world, "0123456789ab-2401010000")
+    assert settle(world) == []
+    assert go_on(world).differences() == []
+
+
+def test_a_strangers_position_is_told_of_once_left_alone_and_shuts_the_symbol(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, ENTRY)
+    world.by_hand(D("0.1"))
+    for minute in (0, 5):
+        world.at(minute)
+        world.bot().tick()
+    assert world.account.open_stops(BTC) == []
+    assert world.account.holding(BTC).amount == D("0.1")
+    assert sum("did not open" in subject for subject in world.messages.sent) == 1
+    assert kinds(world) == ["refuse"]
+    world.by_hand(D("-0.1"))
+    assert len(go_on(world).trades) == 1, "entries go on when it is gone"
+    assert world.differences() == []
+
+
+# The exchange is away
+
+
+def test_a_stop_that_is_reached_while_the_exchange_does_not_answer_closes_the_position(
+    opened: World,
+) -> None:
+    """The bars of the life go against it: it has not been to break-even."""
+    assert settle(opened) == []
+    position = opened.position
+    assert position is not None
+    opened.account.glide(BTC, money(position.stop) - 5)
+    lasting(faults.RESET)(opened)
+    for minute in range(5, 55, 10):
+        opened.at(minute)
+        assert isinstance(opened.tick(), RetryError)
+    calm(opened)
+    opened.at(58)
+    assert settle(opened, minutes_later=0.1) == []
+    (trade,) = opened.trades
+    assert trade.reason == "stop_loss"
+    assert trade.exit_price == pytest.approx(position.stop, abs=1e-4)
+    assert trade.exit_time < opened.index[opened.row] + timedelta(minutes=5)
+
+
+def test_after_hours_without_the_exchange_the_stop_is_where_it_would_have_been(
+    server: FuturesServer,
+) -> None:
+    undisturbed = aged(server, FELL)
+    assert settle(undisturbed) == []
+    wanted = undisturbed.standing
+    world = aged(server, TO_BREAK_EVEN)
+    (first,) = world.account.open_stops(BTC)
+    lasting(faults.RESET)(world)
+    while world.row < FELL - 1:
+        assert isinstance(world.tick(), RetryError)
+        world.at(30)
+        assert isinstance(world.tick(), RetryError)
+        assert world.account.open_stops(BTC) == [first], "it rests all the while"
+        world.finish_bar()
+        open_bar(world, world.row + 1)
+    world.finish_bar()
+    calm(world)
+    open_bar(world, FELL)
+    assert settle(world) == []
+    assert world.standing == wanted
+    assert go_on(world).differences() == []
+
+
+def test_a_ban_of_hours_leaves_the_stop_resting(server: FuturesServer) -> None:
+    world = aged(server, TO_BREAK_EVEN)
+    lasting(faults.BANNED)(world)
+    asked = len(world.server.requests)
+    assert isinstance(world.tick(), RetryError)
+    assert len(world.server.requests) - asked < 5, "it is left alone"
+    assert len(world.account.open_stops(BTC)) == 1
+    calm(world)
+    world.at(5)
+    assert settle(world) == []
+    assert go_on(world).differences() == []
+
+
+def test_a_key_without_permission_leaves_positions_managed_once_it_has_it(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, TO_BREAK_EVEN)
+    bot = world.bot()
+    lasting(KEY_REFUSED)(world)
+    for minute in (0, 5, 10):
+        world.at(minute)
+        assert isinstance(world.tick(bot), ConfigError)
+    assert len(world.account.open_stops(BTC)) == 1
+    calm(world)
+    world.at(15)
+    assert world.tick(bot) is None
+    assert go_on(world).differences() == []
+
+
+def test_a_key_that_may_read_but_not_trade_opens_nothing_and_is_told_of(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, ENTRY)
+    lasting(KEY_REFUSED, ORDER, STOP, LEVERAGE)(world)
+    for minute in (0, 5, 10):
+        world.at(minute)
+        assert isinstance(world.tick(), ConfigError)
+    world.at(15)
+    assert world.tick() is None
+    assert world.position is None and kinds(world) == ["refuse"]
+    assert any("ConfigError" in subject for subject in world.messages.sent)
+    calm(world)
+    assert go_on(world).differences() == []
+
+
+def test_a_wrong_clock_is_set_by_binances(server: FuturesServer) -> None:
+    world = aged(server, ENTRY)
+    world.client.milliseconds = lambda: world.account.now + 8_000
+    settle(world)
+    assert go_on(world).differences() == []
+    assert len(world.trades) == 2
+
+
+# What one part does not know keeps no other from its work
+
+
+def test_a_list_of_positions_that_lags_behind_is_not_taken_for_a_person(opened: World) -> None:
+    assert settle(opened) == []
+    opened.at(5)
+    opened.server.fail(POSITIONS, Fault(status=200, body="[]"))
+    assert settle(opened) == []
+    assert opened.position is not None
+    assert opened.trades == []
+
+
+def test_without_candles_a_position_still_gets_its_stop(
+    opened: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settle(opened) == []
+    (stop,) = opened.account.open_stops(BTC)
+    stop["algoStatus"] = "CANCELED"
+
+    def no_candles(*_: object) -> None:
+        raise DataError("the candles are damaged")
+
+    opened.finish_bar()
+    opened.open_bar(TO_BREAK_EVEN)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(opened.market), "closed", no_candles)
+        assert opened.tick() is not None
+        assert len(opened.account.open_stops(BTC)) == 1
+    assert go_on(opened).differences() == []
+
+
+def test_without_a_balance_stops_are_moved_all_the_same(server: FuturesServer) -> None:
+    world = aged(server, TO_BREAK_EVEN)
+    lasting(faults.RESET, BALANCE)(world)
+    assert isinstance(world.tick(), RetryError)
+    position = world.position
+    assert position is not None and position.stop == position.entry
+    world.check()
+
+
+def test_an_operators_request_stands_until_the_position_is_closed(server: FuturesServer) -> None:
+    world = aged(server, CLOSE)
+    lasting(faults.RESET, POSITIONS)(world)
+    assert world.tick() is not None
+    world.on_request = lambda asked: (
+        world.server.fail(ORDER, refusal(-9999)) if asked.endpoint == ORDER else None
+    )
+    world.at(5)
+    assert world.tick() is not None
+    assert set(CloseRequests(world.state).of(LIVE)) == {BTC}
+    calm(world)
+    world.at(10)
+    assert settle(world) == []
+    assert reasons(world) == ["trailing_stop", "closed"]
+    assert not CloseRequests(world.state).of(LIVE)
+
+
+def test_a_stop_is_not_cancelled_before_the_new_one_rests(server: FuturesServer) -> None:
+    world = aged(server, TRAIL)
+    resting: list[int] = []
+    world.on_request = lambda asked: resting.append(len(world.account.open_stops(BTC)))
+    assert settle(world) == []
+    assert min(resting) == 1
+    assert len(world.server.asked(OPEN_STOPS)) > 0
+
+
+def test_one_fault_at_any_request_of_a_life_changes_no_trade(server: FuturesServer) -> None:
+    """Every request of an entry's, a move's and an exit's tick fails once."""
+    for row in (ENTRY, TRAIL, CLOSE):
+        begin = aged(server, row)
+        undisturbed = begin.fork()
+        before = len(server.requests)
+        assert settle(undisturbed) == []
+        for number in range(1, len(server.requests) - before + 1):
+            for fault in (faults.RESET_LANDED, faults.UNKNOWN):
+                world = begin.fork()
+                world.server.fail(ANY, fault, nth=number)
+                assert settle(world) == [], f"request {number}"
+                assert world.standing == undisturbed.standing, f"request {number}"
