@@ -11,6 +11,7 @@ the simulation's by that tick over one R at most.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -49,6 +50,8 @@ STRATEGY = "BTCUSDT-1h-c0ffee"
 TICK = Decimal("0.00001")
 FEE, FUNDING = 0.0005, 0.0001
 LATENCY_MS = 20
+OURS = re.compile(r"[0-9a-f]{12}-\d{10}-s\d+")
+"""Of a stop; a person's is left alone."""
 STANDING = {
     "side", "quantity", "entry_price", "stop", "trailing", "stepped_until",  # of a position
     "decision_time", "exit_price", "reason",  # of a trade
@@ -297,7 +300,8 @@ class World:
         """No order twice, state equals exchange, a stop for a position and none without."""
         self.check_orders()
         position, held = self.position, self.account.holding(BTC).amount
-        resting = self.account.open_stops(BTC)
+        stops = self.account.open_stops(BTC)
+        resting = [stop for stop in stops if OURS.fullmatch(stop["clientAlgoId"])]
         if position is None:
             assert held == 0, f"{held} are held that the bot has forgotten"
             assert resting == [], "a stop was left over"

@@ -9,7 +9,8 @@ from tests.broken_off import BrokenOffError
 from tests.integration.binance_futures_server import FuturesServer
 from tests.integration.live_trading import BTC, QUIET, World, Wrap, plain, scripted
 
-LIFE = (
+Life = tuple[tuple[float, float, float, float], ...]
+LIFE: Life = (
     (0.0, 0.4, -0.4, 0.2),
     (0.2, 1.2, 0.1, 0.8),
     (0.8, 2.4, 0.5, 2.2),
@@ -27,16 +28,20 @@ ENTRY, TO_BREAK_EVEN, TRAIL, FELL, SECOND_ENTRY, CLOSE, LAST = (
 TICKS = 7
 
 
-def newborn(server: FuturesServer, side: int = 1) -> World:
-    """Before the first bar of the life."""
-    candles = scripted(*LIFE, side=side)
+DIP = (LIFE[0], (0.2, 0.4, -0.5, -0.2), *LIFE[2:])
+"""Another life: it falls below its entry, but not to its first stop, before it rises."""
+
+
+def newborn(server: FuturesServer, side: int = 1, life: Life = LIFE) -> World:
+    """Before the first bar of a life."""
+    candles = scripted(*life, side=side)
     signals = {candles.index[ENTRY - 1]: side, candles.index[SECOND_ENTRY - 1]: -side}
     return World(server, candles, signals)
 
 
-def aged(server: FuturesServer, row: int, side: int = 1) -> World:
+def aged(server: FuturesServer, row: int, life: Life = LIFE) -> World:
     """At the open of a bar, before its tick."""
-    world = newborn(server, side)
+    world = newborn(server, life=life)
     for past in range(ENTRY, row):
         open_bar(world, past)
         assert world.tick() is None

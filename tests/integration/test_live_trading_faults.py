@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,7 @@ from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import LIVE
 from store.settings_sections import OpsSettings
 from strategy.errors import ConfigError, DataError, RetryError
+from tests.broken_off import BrokenOffError, Stepping, Steps
 from tests.integration import binance_faults as faults
 from tests.integration.binance_faults import Fault, refusal
 from tests.integration.binance_futures_account import Fill
@@ -22,6 +24,7 @@ from tests.integration.binance_futures_server import (
     OPEN_STOPS,
     ORDER,
     STOP,
+    Asked,
     FuturesServer,
     futures_server,
     impatient,
@@ -152,18 +155,40 @@ def test_an_order_that_was_sent_once_more_for_its_timestamp_is_still_waited_for(
 ) -> None:
     """It lands when the time of the first one, which was refused, has long passed."""
     world = aged(server, ENTRY)
-    sent: list[Fault] = [faults.SKEWED, faults.IN_FLIGHT]
+    sent = [faults.SKEWED, faults.IN_FLIGHT]
 
-    def slow_and_skewed(asked: object) -> None:
-        if asked.endpoint == ORDER and sent:  # type: ignore[attr-defined]
+    def slow_and_skewed(asked: Asked) -> None:
+        if asked.endpoint == ORDER and sent:
             world.account.advance(world.account.now + 4_000)
             world.server.fail(ORDER, sent.pop(0))
+        elif asked.endpoint == ORDER:
+            world.server.deliver()  # it would be there just before it is sent again
 
     world.on_request = slow_and_skewed
-    arrivals = iter([False, True])
-    world.delivers = lambda: next(arrivals, True)
     assert settle(world) == []
     assert len([order for order in world.account.orders if order["status"] == "FILLED"]) == 1
+
+
+def test_a_process_that_is_held_up_does_not_send_what_another_may_have_given_up(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, ENTRY)
+
+    class HeldUp:
+        def step(self, put: Callable[..., object]) -> Callable[..., object]:
+            def putting(*arguments: object, **named: object) -> object:
+                item = put(*arguments, **named)
+                world.sleep(30)
+                return item
+
+            return putting
+
+    bot = world.bot(partial(Stepping, steps=HeldUp(), methods=("put",)))
+    assert isinstance(world.tick(bot), RetryError)
+    assert world.server.asked(ORDER) == []
+    world.at(5)
+    assert settle(world) == []
+    assert go_on(world).differences() == []
 
 
 def test_an_order_that_never_gets_through_is_given_up_and_decided_anew(
@@ -207,6 +232,19 @@ def test_what_was_filled_of_an_entry_is_the_position(
     assert (world.position is not None) == opens
     assert kinds(world) == ([] if opens else ["refuse"])
     assert len(go_on(world).trades) == (2 if opens else 1)
+    assert world.differences() == []
+
+
+def test_an_entry_that_nobody_filled_is_refused_in_its_own_bar(server: FuturesServer) -> None:
+    """Whoever finds it comes an hour later."""
+    world = aged(server, ENTRY)
+    world.account.fills.append(Fill(D(0)))
+    death = Steps()
+    death.fatal, death.after = 0, True
+    with pytest.raises(BrokenOffError):
+        world.tick(world.bot(partial(Stepping, steps=death, methods=("market_order",))))
+    go_on(world)
+    assert len(world.trades) == 1
     assert world.differences() == []
 
 
@@ -273,8 +311,8 @@ def test_a_position_whose_stop_the_price_passes_at_once_is_closed(server: Future
     world = aged(server, ENTRY)
     fallen = world.account.prices[BTC] * D("0.9")
 
-    def fall(asked: object) -> None:
-        if asked.endpoint == STOP:  # type: ignore[attr-defined]
+    def fall(asked: Asked) -> None:
+        if asked.endpoint == STOP:
             world.account.prices[BTC] = fallen
 
     world.on_request = fall
@@ -312,8 +350,30 @@ def test_an_emergency_stop_does_not_rename_an_exit_by_that_open(server: FuturesS
     assert reasons(world) == ["trailing_stop"]
 
 
-def test_a_position_for_which_no_stop_is_taken_is_closed_at_once(server: FuturesServer) -> None:
+def test_a_stop_that_is_reached_while_the_next_one_is_sent_closes_the_position(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, TO_BREAK_EVEN)
+    (old,) = world.account.open_stops(BTC)
+
+    def fall(asked: Asked) -> None:
+        if asked.endpoint == STOP:
+            world.account.glide(BTC, D(old["triggerPrice"]) - 1)
+
+    world.on_request = fall
+    assert settle(world) == []
+    (trade,) = world.trades
+    assert trade.exit_price == pytest.approx(float(old["triggerPrice"]))
+    assert kinds(world) == []
+
+
+@pytest.mark.parametrize("strangers", [0, 1], ids=["alone", "beside a stranger's"])
+def test_a_position_for_which_no_stop_is_taken_is_closed_at_once(
+    server: FuturesServer, strangers: int
+) -> None:
     world = aged(server, ENTRY)
+    if strangers:
+        orphan(world, "by-hand")
     world.server.fail(STOP, refusal(-4045, "Reach max stop order limit."))
     assert settle(world) == []
     assert reasons(world) == ["closed"]
@@ -360,6 +420,28 @@ def test_an_old_stop_that_closes_the_position_after_many_vain_attempts_is_known(
     (trade,) = world.trades
     assert trade.exit_price == pytest.approx(float(old["triggerPrice"]))
     assert "close" not in kinds(world)
+
+
+def test_a_position_that_the_exchange_denies_but_holds_is_closed_in_the_same_tick(
+    server: FuturesServer,
+) -> None:
+    world = aged(server, CLOSE)
+    world.server.fail(ORDER, refusal(-2022, "ReduceOnly Order is rejected."))
+    assert settle(world) == []
+    assert reasons(world) == ["trailing_stop", "closed"]
+    assert go_on(world).differences() == []
+
+
+def test_a_position_that_cannot_be_closed_still_gets_its_stop(server: FuturesServer) -> None:
+    world = aged(server, CLOSE)
+    (stop,) = world.account.open_stops(BTC)
+    stop["algoStatus"] = "CANCELED"
+    lasting(refusal(-9999), ORDER)(world)
+    assert world.tick() is not None
+    assert len(world.account.open_stops(BTC)) == 1
+    calm(world)
+    assert settle(world) == []
+    assert go_on(world).differences() == []
 
 
 def test_a_fill_that_cannot_be_asked_for_is_not_taken_for_a_persons(server: FuturesServer) -> None:

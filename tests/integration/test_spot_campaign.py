@@ -46,6 +46,7 @@ def checkpoints() -> int:
     return sum("/window-" in key for key in keys("walk_forward_checkpoints/"))
 
 
+@pytest.mark.torture
 def test_a_campaign_of_two_spot_jobs_is_interrupted_and_ends_as_one_left_alone(
     aws: Account,
     undisturbed: Campaign,

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from registry import connection
 from registry.connection import connect, ensure_experiment, ensure_store
 from registry.runs import find_campaign, read_json, read_table, read_text, search
 from registry.tracking import CampaignTracker, CandleSource, open_campaign
@@ -395,7 +396,8 @@ def test_a_store_in_memory_is_refused() -> None:
         connect("sqlite:///:memory:")
 
 
-def test_a_locked_store_can_be_tried_again(store: Path) -> None:
+def test_a_locked_store_can_be_tried_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_MS", 100)  # a minute, otherwise
     holder = sqlite3.connect(store, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(RetryError, match="another process holds"):

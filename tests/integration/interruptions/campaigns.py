@@ -22,9 +22,9 @@ from store.clock import utc_now
 from store.job_records import JobRecord
 from store.state import open_state
 from strategy.config import config_from
+from tests.campaign_place import small_config
 from tests.integration.interruptions.endings import MODEL
 from tests.integration.interruptions.places import PLACES
-from tests.integration.test_campaign import small_config
 
 ROOT = Path(__file__).parents[3]
 INJECTED = Path(__file__).parent / "injected"
