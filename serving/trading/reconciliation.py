@@ -16,7 +16,6 @@ from strategy.candles import timeframe_delta
 
 def reconcile(desk: Desk) -> None:
     """Learn what became of orders in flight and of positions, and say what differs."""
-    desk.publish()
     desk.for_each(_land)
     held = {each.symbol: each for each in desk.exchange.positions()}
     known = set(desk.ledger.account.positions)

@@ -65,20 +65,6 @@ QUIET = RULE.required_history + 20
 Wrap = Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class Script:
-    """In place of a bundle: says at each close what the test wants."""
-
-    signal_of: pd.Series
-    indicators: IndicatorParameters = INDICATORS
-    break_even: BreakEven = BREAK_EVEN
-    required_history: int = RULE.required_history
-    model_name: str = f"{BTC}-{TIMEFRAME}"
-
-    def signals(self, candles: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame({"signal": self.signal_of.reindex(candles.index).astype(float)})
-
-
 @dataclass
 class Switches:
     """The operator's settings."""
@@ -322,103 +308,6 @@ class World:
         assert set(filled.values()) <= {1}, f"filled twice: {filled.most_common(1)}"
         entries = [name[:23] for name in filled if name.endswith("-e")]
         assert len(entries) == len(set(entries)), "two entries for one decision"
-
-    def simulated(self) -> list[np.void]:
-        """The simulation's, given the recorded interventions, that ended before this bar."""
-        assert self.first is not None
-        given = [
-            Intervention(
-                pd.Timestamp(each.time),
-                InterventionKind[each.kind.upper()],
-                np.nan if each.price is None else each.price,
-            )
-            for each in self.journal.interventions(STRATEGY, "live")
-        ]
-        times = pd.date_range(
-            self.index[0].floor(FUNDING_INTERVAL), self.index[-1], freq=FUNDING_INTERVAL
-        )
-        rates = pd.Series(FUNDING, index=times)
-        trades = simulate(
-            Bars.of(self.candles),
-            self.script.signal_of.to_numpy().astype(np.int8),
-            RULE.distances(self.candles),
-            charges_on(self.index, TIMEFRAME, self.config.costs, rates),
-            timeframe=TIMEFRAME,
-            start=self.first - 1,
-            end=self.row + 1,
-            interventions=given,
-        )
-        return [trade for trade in trades if trade["exit_bar"] < self.row]
-
-    def differences(self) -> list[str]:
-        """Between recorded and simulated trades that ended before this bar, whose tick was."""
-        recorded = [each for each in self.trades if each.exit_time < self.index[self.row]]
-        simulated = self.simulated()
-        found = [
-            f"{_shown(trade)}\n  simulated: {self._shown(expected)}"
-            for trade, expected in zip(recorded, simulated, strict=False)
-            if not self._same(trade, expected)
-        ]
-        if len(recorded) != len(simulated):
-            found.append(f"{len(recorded)} trades are recorded, {len(simulated)} simulated")
-        return found
-
-    def _same(self, trade: TradeRecord, expected: np.void) -> bool:
-        exit_bar = pd.Timestamp(trade.exit_time).floor(TIMEFRAME)
-        return (
-            pd.Timestamp(trade.decision_time) == self.index[expected["entry_bar"]]
-            and exit_bar == self.index[expected["exit_bar"]]
-            and trade.side == expected["side"]
-            and trade.reason == ExitReason(expected["reason"]).name.lower()
-            and trade.risk == expected["risk"]
-            and abs(trade.entry_price - expected["entry_price"]) <= TICK
-            and abs(trade.exit_price - expected["exit_price"]) <= TICK
-            and abs(trade.r - expected["r"]) <= 3 * float(TICK) / trade.risk
-        )
-
-    def _shown(self, trade: np.void) -> str:
-        return (
-            f"{self.index[trade['entry_bar']]} to {self.index[trade['exit_bar']]} "
-            f"side {trade['side']} {trade['entry_price']} to {trade['exit_price']} "
-            f"{ExitReason(trade['reason']).name.lower()} {trade['r']}"
-        )
-
-
-def scripted(*bars: tuple[float, float, float, float], side: int = 1) -> pd.DataFrame:
-    """Candles of a quiet market, and bars after it: open, best, worst and close for that side.
-
-    In R, counted from the last quiet close: at which the first of them should open, to be 0.
-    """
-    rng = np.random.default_rng(5)
-    close = np.round(20_000 + 20 * rng.standard_normal(QUIET).cumsum(), 2)
-    opens = np.r_[20_000.0, close[:-1]]
-    reach = np.round(rng.uniform(5, 60, (2, QUIET)), 2)
-    quiet = np.c_[
-        opens, np.maximum(opens, close) + reach[0], np.minimum(opens, close) - reach[1], close
-    ]
-    index = pd.date_range(
-        "2024-01-01", periods=QUIET + len(bars), freq="h", tz="UTC", unit="ns", name="timestamp"
-    )
-    columns = ["open", "high", "low", "close"]
-    one_r = RULE.distances(pd.DataFrame(quiet, index[:QUIET], columns))[-1]
-    wild = np.round(close[-1] + side * one_r * np.array(bars), 2)
-    if side < 0:
-        wild = wild[:, [0, 2, 1, 3]]
-    frame = pd.DataFrame(np.r_[quiet, wild], index, columns)
-    return frame.assign(volume=1.0)
-
-
-def _shown(trade: TradeRecord) -> str:
-    return (
-        f"{trade.decision_time} to {trade.exit_time} side {trade.side} {trade.entry_price} to "
-        f"{trade.exit_price} {trade.reason} {trade.r}"
-    )
-
-
-def money(price: float) -> Decimal:
-    """A price as the exchange has it."""
-    return Decimal(repr(float(price)))
-
 
 def _milliseconds(time: datetime) -> int:
     return round(time.timestamp() * 1000)

@@ -21,7 +21,6 @@ from tests.integration.binance_futures_orders import stop_row
 from tests.integration.binance_futures_server import (
     ANY,
     CANCEL_STOP,
-    OPEN_STOPS,
     ORDER,
     STOP,
     Asked,
@@ -749,7 +748,9 @@ def test_a_stop_is_not_cancelled_before_the_new_one_rests(server: FuturesServer)
     world.on_request = lambda asked: resting.append(len(world.account.open_stops(BTC)))
     assert settle(world) == []
     assert min(resting) == 1
-    assert len(world.server.asked(OPEN_STOPS)) > 0
+    position, (stop,) = world.position, world.account.open_stops(BTC)
+    assert position is not None
+    assert [each.order_id for each in position.stops] == [stop["clientAlgoId"]], "no other is left"
 
 
 def test_one_fault_at_any_request_of_a_life_changes_no_trade(server: FuturesServer) -> None:
