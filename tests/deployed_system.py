@@ -1,0 +1,173 @@
+"""The system as infra/ deploys it into moto; its functions are called as Lambda calls them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sqlite3
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from moto.awslambda.models import LambdaFunction
+
+import registry.connection
+from infra.deployment import Build, Deployment
+from infra.stacks import Stacks
+from serving.config_service import deployed_service
+from serving.stack import deployed_stack
+from serving.trading_bot import deployed_bot
+from store.aws import client
+from tests.captured_calls import Call, Captured, arn, capturing
+
+STAGE = "test"
+APP = arn("sagemaker", "mlflow-app/app-TEST123")
+HASTE = {"Delay": 0, "MaxAttempts": 3}
+FUNCTIONS = (
+    "data_downloader",
+    "orchestrator",
+    "model_retrainer",
+    "trading_bot",
+    "config_service",
+    "initiate_validation_window",
+    "launch_spot_validator",
+    "training_job_events",
+)
+
+
+def deploy(folder: Path, **given: str) -> dict[str, str]:
+    """Deploy every stack into an empty account; returns main.yaml's outputs."""
+    deployment = Deployment(
+        Stacks(client("cloudformation"), HASTE), STAGE, {"TrackingUri": APP} | given
+    )
+    outputs = deployment.deploy_separately(deployment.publish(small_build(folder)))
+    deployment.upload_config(outputs)
+    return outputs
+
+
+def small_build(folder: Path) -> Build:
+    """Two zips, as good as a layer and the functions' code."""
+    for name in ("layer", "functions"):
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as file:
+            file.writestr(zipfile.ZipInfo(f"{name}.txt"), name)  # without the time
+    return Build(folder / "layer.zip", folder / "functions.zip", "0a1b2c3")
+
+
+@dataclass
+class DeployedSystem:
+    """What was deployed, and what its functions have asked of AWS.
+
+    Parameters
+    ----------
+    started
+        Functions that AWS was to call, by a function or for a message, with the event.
+    """
+
+    outputs: Mapping[str, str]
+    captured: Captured
+    calls: dict[str, set[Call]] = field(default_factory=lambda: defaultdict(set))
+    started: list[tuple[str, Any]] = field(default_factory=list)
+    store: str = ""
+    """URI of the MLflow store that stands for the App."""
+
+    @property
+    def bucket(self) -> str:
+        return self.outputs["BucketName"]
+
+    def call(self, function: str, event: Any) -> Any:
+        """Call a function with the variables that it was deployed with."""
+        name = f"trading-system-{STAGE}-{function}"
+        found = client("lambda").get_function_configuration(FunctionName=name)
+        module, _, handler = found["Handler"].rpartition(".")
+        context = SimpleNamespace(
+            function_name=name,
+            memory_limit_in_mb=found["MemorySize"],
+            invoked_function_arn=found["FunctionArn"],
+            aws_request_id="52fdfc07-2182-454f-963f-5f0f9a621d72",
+            get_remaining_time_in_millis=lambda: found["Timeout"] * 1000,
+        )
+        for kept in (deployed_bot, deployed_service, deployed_stack):
+            kept.cache_clear()
+        with pytest.MonkeyPatch.context() as patch, self.as_role(function):
+            for variable, value in found["Environment"]["Variables"].items():
+                patch.setenv(variable, value)
+            called = importlib.import_module(module)
+            connect = registry.connection.connect
+            for place in (registry.connection, called):
+                if hasattr(place, "connect") and place.connect is connect:
+                    patch.setattr(place, "connect", self.open_app)
+            return getattr(called, handler)(event, context)
+
+    @contextmanager
+    def as_role(self, role: str) -> Iterator[None]:
+        """What this process asks of AWS meanwhile is asked by that role."""
+        self.captured.calls = self.calls[role]
+        try:
+            yield
+        finally:
+            self.captured.calls = None
+
+    @contextmanager
+    def refusing(self, *operations: str) -> Iterator[None]:
+        """Let AWS refuse operations, such as ``sns.Publish``."""
+        self.captured.refused.update(operations)
+        yield
+        self.captured.refused.difference_update(operations)
+
+    def open_app(self, uri: str) -> Any:
+        """Stands for the App, whose requests are signed by a plugin of MLflow's own."""
+        assert uri == APP
+        assert self.captured.calls is not None
+        self.captured.calls.add(Call("sagemaker:CallMlflowAppApi", APP))
+        return _CONNECT(self.store)
+
+
+_CONNECT = registry.connection.connect
+
+
+@contextmanager
+def deployed_system(folder: Path) -> Iterator[DeployedSystem]:
+    """Deploy, and capture what functions do from then on; within ``fake_aws``."""
+    outputs = deploy(folder)
+    with capturing() as captured, pytest.MonkeyPatch.context() as patch:
+        system = DeployedSystem(outputs, captured)
+
+        def start(function: LambdaFunction, body: str, *_: Any, **__: Any) -> bytes:
+            """Stands for Lambda, which moto would have in Docker."""
+            system.started.append((function.function_name, json.loads(body)))
+            return b"{}"
+
+        patch.setattr(LambdaFunction, "invoke", start)
+        yield system
+        for kept in (deployed_bot, deployed_service, deployed_stack):
+            kept.cache_clear()
+
+
+def move_to_bucket(folder: Path, bucket: str) -> str:
+    """Have ``mlflow.db`` of a folder say that its files lie in the bucket, and put them there.
+
+    Returns its URI.
+    """
+    s3 = client("s3")
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "mlflow.db":
+            s3.upload_file(str(path), bucket, f"mlflow/{path.relative_to(folder)}")
+    with sqlite3.connect(folder / "mlflow.db") as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (table,) in tables.fetchall():
+            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+            for column in _LOCATIONS & {each[1] for each in columns}:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
+                    (folder.as_uri(), f"s3://{bucket}/mlflow"),
+                )
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+_LOCATIONS = {"artifact_location", "artifact_uri", "source", "storage_location"}
