@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo ui paper test testsdk torture check bench schema lock clean
+.PHONY: help demo ui paper test testsdk torture check bench layer schema lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ bench: $(VENV)/.installed-bench ## the benchmarks; each prints ratios from one r
 	@for file in benchmarks/[a-z]*.py; do name=$$(basename $$file .py); \
 		echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
 
+layer: $(VENV)/.installed-dev ## build Lambda's layer with python3.12, and prove every handler on it
+	@$(PY) -m infra.layer build
+	@$(PY) -m infra.layer check
+
 schema: $(VENV)/.installed ## write config.schema.json from the types in strategy/config.py
 	$(PY) -m strategy.config_schema > config.schema.json
 
@@ -68,6 +72,12 @@ lock: ## resolve pyproject.toml into the requirements files (needs uv)
 	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) --group bench -c requirements.txt -c requirements-dev.txt -o requirements-bench.txt
 	$(COMPILE) --group sagemaker -o requirements-sagemaker.txt
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --group scan -o requirements-scan.txt
+	uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
+		--only-binary :all: --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --group layer -c requirements.txt \
+		-o infra/requirements-layer.txt
 
 clean: ## remove the virtual environment and caches; var/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -175,7 +175,10 @@ def _upload(
             python_model=str(Path(__file__).with_name("strategy_model.py")),
             artifacts={BUNDLE_ARTIFACT: str(bundle_folder)},
             code_paths=[str(folder) for folder in CODE],
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            # By the modules: Lambda's layer has MLflow as mlflow-skinny.
+            pip_requirements=[
+                f"{name}=={import_module(name).__version__}" for name in REQUIREMENTS
+            ],
             signature=SIGNATURE,
             input_example=input_example.reset_index(),
             mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+# scipy.stats takes half a second to import, and the trading bot, which comes by here, needs none
+# of it: it stands inside the functions.
 
 Floats = NDArray[np.float64]
 
@@ -91,6 +93,8 @@ def max_drawdown(r: Floats) -> float:
 
 def upper_confidence_bound(r: Floats, confidence: float) -> float:
     """One-sided upper bound on the expectancy (Student's t); +inf for fewer than two trades."""
+    from scipy import stats
+
     if len(r) < 2:
         return math.inf
     quantile = float(stats.t.ppf(confidence, len(r) - 1))
@@ -99,6 +103,8 @@ def upper_confidence_bound(r: Floats, confidence: float) -> float:
 
 def mean_positive_p_value(values: Floats) -> float:
     """p-value of the one-sample t-test of mean > 0; NaN unless two values differ."""
+    from scipy import stats
+
     if not _differ(values):
         return math.nan
     return float(stats.ttest_1samp(values, 0.0, alternative="greater").pvalue)
@@ -123,6 +129,8 @@ def deflated_sharpe(r: Floats, trial_sharpes: Floats) -> float:
     -------
     Probability in [0, 1]; NaN unless two trades differ and two trial ratios are finite.
     """
+    from scipy import stats
+
     trial_sharpes = trial_sharpes[np.isfinite(trial_sharpes)]
     if not _differ(r) or len(trial_sharpes) < 2:
         return math.nan
@@ -165,6 +173,8 @@ def probability_of_overfitting(counts: Floats, sums: Floats, squares: Floats) ->
     -------
     Share in [0, 1]; NaN for fewer than two trials or two windows.
     """
+    from scipy import stats
+
     if counts.shape[1] % 2:
         counts, sums, squares = (moment[:, 1:] for moment in (counts, sums, squares))
     n_trials, n_windows = counts.shape

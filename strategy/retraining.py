@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from strategy.candles import timeframe_delta
 from strategy.config import WalkForward
@@ -124,6 +123,8 @@ def compare(twin_r: Floats, incumbent_r: Floats) -> Comparison:
     """
     p_value = math.nan
     if min(len(twin_r), len(incumbent_r)) > 1 and _spread(twin_r, incumbent_r):
+        from scipy import stats  # takes half a second, which the importer may not need
+
         test = stats.ttest_ind(twin_r, incumbent_r, equal_var=False, alternative="less")
         p_value = float(test.pvalue)
     return Comparison(summary(twin_r), summary(incumbent_r), p_value)
