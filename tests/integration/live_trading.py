@@ -34,21 +34,25 @@ from store.config_file import read_config
 from store.market import ReplayMarket
 from store.settings_sections import OpsSettings, RiskSettings
 from strategy.candles import open_times
-from strategy.config import BreakEven, Config, Costs, IndicatorParameters
-from strategy.costs import FUNDING_INTERVAL, charges_on
+from strategy.config import Config
 from strategy.errors import TradingSystemError
-from strategy.exit_rule import ExitRule
-from strategy.exits import ExitReason
-from strategy.simulate import Bars, Intervention, InterventionKind, simulate
 from tests.integration.binance_faults import Fault
 from tests.integration.binance_futures_account import Contract, FuturesAccount
 from tests.integration.binance_futures_server import Asked, FuturesServer
+from tests.integration.live_trading_market import (
+    BTC,
+    COSTS,
+    TICK,
+    TIMEFRAME,
+    Script,
+    differences,
+    money,
+    simulated,
+)
 from tests.memory_state import MemoryState
 
-BTC, TIMEFRAME = "BTCUSDT", "1h"
+ROOT = Path(__file__).resolve().parents[2]
 STRATEGY = "BTCUSDT-1h-c0ffee"
-TICK = Decimal("0.00001")
-FEE, FUNDING = 0.0005, 0.0001
 LATENCY_MS = 20
 OURS = re.compile(r"[0-9a-f]{12}-\d{10}-s\d+")
 """Of a stop; a person's is left alone."""
@@ -56,12 +60,6 @@ STANDING = {
     "side", "quantity", "entry_price", "stop", "trailing", "stepped_until",  # of a position
     "decision_time", "exit_price", "reason",  # of a trade
 }  # fmt: skip
-INDICATORS = IndicatorParameters(9, 26, 52, 14, 14)
-BREAK_EVEN = BreakEven(min_multiplier=1.0, max_multiplier=1.5, historical_atr_window=252)
-RULE = ExitRule(INDICATORS.atr_period, BREAK_EVEN)
-QUIET = RULE.required_history + 20
-"""Bars of a scripted market before its first scripted one."""
-
 Wrap = Callable[[Any], Any]
 
 
@@ -127,16 +125,13 @@ class World:
     row: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
-        config = read_config(Path("config.json"))
-        costs = Costs(fee_per_side=FEE, slippage_per_side=0.0, funding_per_8h=FUNDING)
-        leverage = config.leverage.model_copy(update={"max_leverage": 10.0})
+        config = read_config(ROOT / "config.json")
+        # Entries are random: a month that they lose would soon see no more of them.
         breaker = config.circuit_breaker.model_copy(update={"weekly": 0.4, "monthly": 0.6})
-        self.config = config.model_copy(
-            update={"costs": costs, "leverage": leverage, "circuit_breaker": breaker}
-        )
+        self.config = config.model_copy(update={"costs": COSTS, "circuit_breaker": breaker})
         contract = Contract(BTC, tick=TICK, step=Decimal("0.00001"), min_notional=Decimal(5))
         self.account = FuturesAccount(
-            {BTC: contract}, {BTC: Decimal(1)}, funding_rate=Decimal(repr(FUNDING))
+            {BTC: contract}, {BTC: Decimal(1)}, funding_rate=money(COSTS.funding_per_8h)
         )
         self.server.account = self.account
         self.server.requests.clear()
@@ -308,6 +303,15 @@ class World:
         assert set(filled.values()) <= {1}, f"filled twice: {filled.most_common(1)}"
         entries = [name[:23] for name in filled if name.endswith("-e")]
         assert len(entries) == len(set(entries)), "two entries for one decision"
+
+    def differences(self) -> list[str]:
+        """Between recorded and simulated trades that ended before this bar, whose tick was."""
+        assert self.first is not None
+        recorded = [each for each in self.trades if each.exit_time < self.index[self.row]]
+        given = self.journal.interventions(STRATEGY, "live")
+        expected = simulated(self.candles, self.script.signal_of, given, self.first, self.row - 1)
+        return differences(recorded, expected, self.index)
+
 
 def _milliseconds(time: datetime) -> int:
     return round(time.timestamp() * 1000)

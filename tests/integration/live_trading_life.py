@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import LIVE
 from strategy.errors import TradingSystemError
 from tests.broken_off import BrokenOffError
+from tests.integration.binance_faults import Fault
+from tests.integration.binance_futures_orders import stop_row
 from tests.integration.binance_futures_server import FuturesServer
-from tests.integration.live_trading import BTC, QUIET, World, Wrap, plain, scripted
+from tests.integration.live_trading import STRATEGY, World, Wrap, plain
+from tests.integration.live_trading_market import BTC, QUIET, scripted
 
 Life = tuple[tuple[float, float, float, float], ...]
 LIFE: Life = (
@@ -81,3 +86,39 @@ def go_on(world: World, last: int = LAST) -> World:
         open_bar(world, row)
         settle(world)
     return world
+
+
+def kinds(world: World) -> list[str]:
+    return [each.kind for each in world.journal.interventions(STRATEGY, "live")]
+
+
+def reasons(world: World) -> list[str]:
+    return [trade.reason for trade in world.trades]
+
+
+def lasting(fault: Fault, *endpoints: str) -> Callable[[World], None]:
+    """Let every request fail, or those to these endpoints, until ``on_request`` is changed."""
+
+    def begin(world: World) -> None:
+        world.on_request = lambda asked: (
+            world.server.fail(asked.endpoint, fault)
+            if not endpoints or asked.endpoint in endpoints
+            else None
+        )
+
+    return begin
+
+
+def calm(world: World) -> None:
+    world.on_request = lambda asked: None
+    world.server.clear_faults()
+
+
+def orphan(world: World, position_id: str) -> None:
+    """A stop of a position that is gone."""
+    asked = {
+        "clientAlgoId": f"{position_id}-s1", "type": "STOP_MARKET", "symbol": BTC,
+        "side": "SELL", "quantity": "0.5", "reduceOnly": "true",
+        "triggerPrice": str(world.account.prices[BTC] - 10),
+    }  # fmt: skip
+    world.account.stops.append(stop_row(1, asked, world.account.now))

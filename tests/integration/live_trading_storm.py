@@ -15,12 +15,13 @@ from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import LIVE
 from store.settings_sections import OpsSettings
 from strategy.errors import RetryError, TradingSystemError
-from tests.broken_off import BrokenOffError, Stepping
+from tests.broken_off import BrokenOffError, Stepping, Steps
 from tests.integration import binance_faults as faults
 from tests.integration.binance_faults import Fault, refusal
 from tests.integration.binance_futures_account import Fill
 from tests.integration.binance_futures_server import CANCEL_STOP, ORDER, STOP, Asked
-from tests.integration.live_trading import BTC, Memory, World, money
+from tests.integration.live_trading import Memory, World
+from tests.integration.live_trading_market import BTC, money
 
 STATE = ("get", "items", "put", "delete")
 EXCHANGE = (
@@ -100,15 +101,13 @@ class Storm:
 
     def wrap(self, part: Any) -> Any:
         """A bot's part whose process may die at its calls; the state table may fail besides."""
-        return Stepping(part, _Calls(self, isinstance(part, Memory)), CALLS)  # type: ignore[arg-type]
+        return Stepping(part, _Calls(self, isinstance(part, Memory)), CALLS)
 
 
-@dataclass
-class _Calls:
-    """In place of :class:`tests.broken_off.Steps`."""
-
-    storm: Storm
-    of_state: bool
+class _Calls(Steps):
+    def __init__(self, storm: Storm, of_state: bool) -> None:
+        super().__init__()
+        self.storm, self.of_state = storm, of_state
 
     def step(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(*arguments: Any, **named: Any) -> Any:
@@ -234,10 +233,11 @@ class Voyage:
             world.settings.switches = OpsSettings(master_trading_switch=False)
 
 
-class Turns:
+class Turns(Steps):
     """Threads of which one runs at a time, up to its next call; chance says which."""
 
     def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__()
         self._rng = rng
         self._paused = threading.Semaphore(0)
         self._own = threading.local()
@@ -271,10 +271,11 @@ class Turns:
             self._paused.release()
 
 
-class Interposed:
+class Interposed(Steps):
     """Does something else just before a call."""
 
     def __init__(self, call: int, action: Callable[[], None]) -> None:
+        super().__init__()
         self.calls, self._call, self._action = 0, call, action
 
     def step(self, method: Callable[..., Any]) -> Callable[..., Any]:

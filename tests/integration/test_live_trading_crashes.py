@@ -20,7 +20,7 @@ from tests.integration.binance_futures_server import (
     futures_server,
     one_market,
 )
-from tests.integration.live_trading import BTC, STRATEGY, World, Wrap, plain
+from tests.integration.live_trading import STRATEGY, World, Wrap, plain
 from tests.integration.live_trading_life import (
     CLOSE,
     DIP,
@@ -37,6 +37,7 @@ from tests.integration.live_trading_life import (
     open_bar,
     settle,
 )
+from tests.integration.live_trading_market import BTC
 from tests.integration.live_trading_storm import CALLS, Interposed, Turns
 
 CHANGES = ("put", "delete", "prepare", "market_order", "place_stop", "cancel_stop")

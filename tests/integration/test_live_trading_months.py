@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,10 @@ import pytest
 from store.candles import CandleFile
 from store.synthetic import SyntheticSource
 from tests.integration.binance_futures_server import FuturesServer, futures_server, one_market
-from tests.integration.live_trading import BTC, QUIET, TIMEFRAME, World
+from tests.integration.live_trading import ROOT, World
+from tests.integration.live_trading_market import BTC, QUIET, TIMEFRAME
 from tests.integration.live_trading_storm import OF, Storm, Voyage
 
-ROOT = Path(__file__).resolve().parents[2]
 REAL_CANDLES = ROOT.parent / "shared" / "data" / "BTCUSDT-1h.parquet"
 DAY, MONTH = 24, 30 * 24
 MONTHS = 8
@@ -50,7 +49,7 @@ def synthetic(bars: int, seed: int) -> pd.DataFrame:
     return source.load(BTC, TIMEFRAME).round(2)
 
 
-def test_two_quiet_weeks_make_the_simulations_trades(server: FuturesServer) -> None:
+def test_quiet_weeks_make_the_simulations_trades(server: FuturesServer) -> None:
     quiet = voyage(server, synthetic(14 * DAY, seed=3), seed=3, rate=0.0)
     assert quiet.world.differences() == []
     reasons = {trade.reason for trade in quiet.world.trades}
@@ -58,10 +57,10 @@ def test_two_quiet_weeks_make_the_simulations_trades(server: FuturesServer) -> N
 
 
 @pytest.mark.parametrize(("seed", "rate"), [(1, 0.05), (2, 0.15)])
-def test_a_stormy_week_makes_the_simulations_trades(
+def test_stormy_days_make_the_simulations_trades(
     server: FuturesServer, seed: int, rate: float
 ) -> None:
-    stormy = voyage(server, synthetic(7 * DAY, seed), seed, rate)
+    stormy = voyage(server, synthetic(5 * DAY, seed), seed, rate)
     assert stormy.world.differences() == []
     assert len(stormy.world.trades) > 5
     assert stormy.storm.counts["process died"] > 5
