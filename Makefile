@@ -37,7 +37,7 @@ paper: $(VENV)/.installed ## trade what is in Staging with virtual money (PAPER_
 	@MLFLOW_TRACKING_URI=$(TRACKING_URI) $(PY) -m serving paper $(PAPER_ARGS)
 
 test: $(VENV)/.installed-dev ## all tests but the torturing ones
-	@$(PY) -m pytest --numprocesses auto --dist loadfile
+	@$(PY) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 torture: $(VENV)/.installed-dev ## the tests that take minutes, and many more property examples
 	@$(PY) -m pytest -m "torture or not torture" --hypothesis-profile torture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -183,6 +184,12 @@ class Account(BaseModel):
     pending: list[InterventionRecord] = []
 
     @property
+    def contents(self) -> tuple[Any, ...]:
+        """All of it, to be compared later: what it holds is frozen, the account itself is not."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(copy(value) for value in values)
+
+    @property
     def breaker(self) -> Breaker | None:
         """As it was after the last tick that looked at it."""
         if not self.periods:
@@ -212,14 +219,14 @@ class Ledger:
     name: str
     account: Account = field(init=False)
     _version: int = field(init=False)
-    _saved: Mapping[str, Any] = field(init=False, repr=False)
+    _saved: tuple[Any, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         item = self.state.get(PARTITION, self.name)
         value = dict(item.value) if item else {}
         self.account = read_account(value, self.name)
         self._version = item.version if item else 0
-        self._saved = self.account.model_dump(mode="json")
+        self._saved = self.account.contents
 
     def save(self) -> None:
         """Write the account down, if anything is new.
@@ -229,12 +236,13 @@ class Ledger:
         ConflictError
             Somebody else has written it since it was read.
         """
-        document = self.account.model_dump(mode="json")
-        if document != self._saved:
+        contents = self.account.contents
+        if contents != self._saved:
+            document = self.account.model_dump(mode="json")
             self._version = self.state.put(
                 PARTITION, self.name, document, expected=self._version
             ).version
-            self._saved = document
+            self._saved = contents
 
     def keep(self, position: Position) -> Position:
         """Remember a position in place of the one of its symbol, at once."""

@@ -24,7 +24,8 @@ def protect(desk: Desk, position: Position) -> None:
     """See that a position's stop rests where it belongs: the new one first, then the old go.
 
     A position whose stop the market has passed, or for which no stop can be put at all, is
-    closed.
+    closed. A stop that was on its way when its process died may come to rest beside the new one;
+    the next call cancels it.
 
     Raises
     ------

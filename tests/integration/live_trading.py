@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -239,12 +239,13 @@ class World:
         return self.roster
 
     def tick(self, bot: TradingBot | None = None) -> TradingSystemError | None:
-        """A tick, by a new bot if none is given; what holds after one that ended normally."""
+        """A tick, by a new bot if none is given; what must hold after one that ended normally."""
+        late = {asked.params.get("clientAlgoId") for asked in self.server._in_flight}
         try:
             (bot or self.bot()).tick()
         except TradingSystemError as error:
             return error
-        self.check()
+        self.check(late)
         return None
 
     def _answer(self, asked: Asked) -> Fault:
@@ -277,9 +278,14 @@ class World:
         ]
         return {"position": values, "trades": trades, "decided": account.decided}
 
-    def check(self) -> None:
-        """No order twice, state equals exchange, a stop for a position and none without."""
+    def check(self, late: Collection[str | None] = ()) -> None:
+        """No order twice, state equals exchange, a stop for a position and none without.
+
+        One that was on its way when its process died may come to rest beside the new one: the
+        next tick cancels it.
+        """
         self.check_orders()
+        assert self.remembered.pending == [], "it is in the journal"
         position, held = self.position, self.account.holding(BTC).amount
         stops = self.account.open_stops(BTC)
         resting = [stop for stop in stops if OURS.fullmatch(stop["clientAlgoId"])]
@@ -289,6 +295,8 @@ class World:
             return
         assert position.side * position.quantity == held
         assert position.in_flight is None and position.leaving is None
+        if len(resting) > 1:
+            resting = [stop for stop in resting if stop["clientAlgoId"] not in late]
         assert len(resting) == 1, f"{len(resting)} stops rest for a position"
         (stop,) = resting
         assert stop["reduceOnly"] and stop["side"] == ("SELL" if held > 0 else "BUY")
