@@ -158,9 +158,12 @@ def _values(field: str, of: int) -> int:
         return of
     total = 0
     for part in field.split(","):
+        if steps := re.fullmatch(r"(\d+)/([1-9]\d*)", part):
+            total += len(range(int(steps[1]), of, int(steps[2])))
+            continue
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or "0").isdecimal():
-            raise ConfigError(f"cron field {field!r} is not understood: write numbers or a range")
+            raise ConfigError(f"cron field {field!r} is not understood: write numbers, ranges or steps")
         total += int(last or first) - int(first) + 1
     return total
 

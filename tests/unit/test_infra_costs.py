@@ -33,6 +33,8 @@ def total(month: Month) -> float:
         ("cron(0 14-21 * * ? *)", 240),
         ("cron(0,30 6,8-9 * * ? *)", 180),
         ("cron(0 * * * ? *)", 720),
+        ("cron(0/5 * * * ? *)", 8640),
+        ("cron(2/7 0 * * ? *)", 270),
     ],
 )
 def test_a_schedule_is_counted(expression: str, times: float) -> None:
@@ -40,7 +42,7 @@ def test_a_schedule_is_counted(expression: str, times: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "expression", ["cron(0 0 1 * ? *)", "at(2027-01-01)", "cron(0/5 * * * ? *)"]
+    "expression", ["cron(0 0 1 * ? *)", "at(2027-01-01)", "cron(0/0 * * * ? *)"]
 )
 def test_a_schedule_that_is_not_understood_is_named(expression: str) -> None:
     with pytest.raises(ConfigError, match="not understood"):

@@ -303,7 +303,7 @@ def test_functions_are_called_when_they_should_be() -> None:
     assert called == {
         "data_downloader{}": "cron(0 0 * * ? *)",
         "orchestrator{}": "cron(0 1 * * ? *)",
-        "trading_bot{}": "rate(5 minutes)",
+        "trading_bot{}": "cron(0/5 * * * ? *)",
         'initiate_validation_window{"action": "open"}': "cron(0 14-21 * * ? *)",
         'initiate_validation_window{"action": "close"}': "cron(0 22 * * ? *)",
     }
