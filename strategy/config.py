@@ -326,6 +326,15 @@ class Config(Section):
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def markets(self) -> list[tuple[str, str]]:
+        """Asset and timeframe of every market that is listed."""
+        return [
+            (asset, timeframe)
+            for asset, timeframes in self.asset_timeframes.items()
+            for timeframe in timeframes
+        ]
+
     def require_market(self, asset: str, timeframe: str) -> None:
         """Raise ConfigError unless config.json lists this asset with this timeframe."""
         if asset not in self.asset_timeframes:

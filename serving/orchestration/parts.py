@@ -83,11 +83,7 @@ class Orchestrator:
 
 def markets_of(config: Config) -> list[Market]:
     """All markets of a config.json."""
-    return [
-        Market(asset, timeframe)
-        for asset, timeframes in config.asset_timeframes.items()
-        for timeframe in timeframes
-    ]
+    return [Market(*market) for market in config.markets]
 
 
 def read_situation(orchestrator: Orchestrator, market: Market) -> Situation:

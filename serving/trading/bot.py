@@ -93,7 +93,7 @@ class TradingBot:
             A person must put something right; positions that could be managed were.
         """
         bars = Bars(self.state, self.market, self.clock)
-        due = bars.due(self._markets)
+        due = bars.due(self.config.markets)
         accounts = self.state.items(PARTITION)
         busy = [a.key for a in accounts if a.value.get("positions") or a.value.get("pending")]
         if not due and not busy:
@@ -117,14 +117,6 @@ class TradingBot:
             raise joined(errors) from errors[0]
         names_of_bars = [f"{bar.asset} {bar.timeframe} {bar.close_time}" for bar in closed]
         return TickReport(self.clock(), names_of_bars, names, notices)
-
-    @property
-    def _markets(self) -> list[tuple[str, str]]:
-        return [
-            (asset, timeframe)
-            for asset, timeframes in self.config.asset_timeframes.items()
-            for timeframe in timeframes
-        ]
 
     def _entrants(
         self, due: Sequence[tuple[str, str, datetime]], notices: list[Notice]
