@@ -163,7 +163,9 @@ def _values(field: str, of: int) -> int:
             continue
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or "0").isdecimal():
-            raise ConfigError(f"cron field {field!r} is not understood: write numbers, ranges or steps")
+            raise ConfigError(
+                f"cron field {field!r} is not understood: write numbers, ranges or steps"
+            )
         total += int(last or first) - int(first) + 1
     return total
 
