@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from infra.cron import DailyCron
 from infra.templates import FOLDER, defaults, resources
 from store.prices import PriceTable
 from store.settings_sections import CostSettings
@@ -125,9 +126,7 @@ def times_a_month(expression: str) -> float:
     """
     if rate := re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression):
         return MINUTES / (int(rate[1]) * {"minute": 1, "hour": 60, "day": 1440}[rate[2]])
-    if cron := re.fullmatch(r"cron\((\S+) (\S+) \* \* \? \*\)", expression):
-        return DAYS * _values(cron[1], 60) * _values(cron[2], 24)
-    raise ConfigError(f"schedule {expression!r} is not understood: write it as rate or daily cron")
+    return DAYS * len(DailyCron(expression).times)
 
 
 def read_unit_prices() -> UnitPrices:
@@ -150,24 +149,6 @@ def functions() -> Mapping[str, Mapping[str, Any]]:
         each["Properties"]["Handler"].split(".")[1]: each["Properties"]
         for _, each in resources("processing", "AWS::Lambda::Function")
     }
-
-
-def _values(field: str, of: int) -> int:
-    """How many values a field of a cron has."""
-    if field == "*":
-        return of
-    total = 0
-    for part in field.split(","):
-        if steps := re.fullmatch(r"(\d+)/([1-9]\d*)", part):
-            total += len(range(int(steps[1]), of, int(steps[2])))
-            continue
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or "0").isdecimal():
-            raise ConfigError(
-                f"cron field {field!r} is not understood: write numbers, ranges or steps"
-            )
-        total += int(last or first) - int(first) + 1
-    return total
 
 
 def _lambda(calls: Mapping[str, float], usd: Mapping[str, float]) -> Iterator[Item]:
