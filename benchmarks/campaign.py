@@ -34,9 +34,9 @@ from benchmarks._common import ASSET, MIDDLE, TIMEFRAME, load_market, show, star
 from registry.connection import connect, ensure_experiment, ensure_store
 from registry.fitting import fit, predict
 from registry.tracking import CandleSource, open_campaign
+from store.clock import milliseconds, utc_now
 from strategy.config import Config
 from strategy.windows import Window
-from training.arguments import epoch_ms
 from training.campaign import UNITS_PER_JOB
 from training.campaign_log import CampaignLog
 from training.console import SearchProgress
@@ -171,7 +171,7 @@ def campaign(
             params={},
             tags=TAGS,
             candles=CandleSource("candles", "0" * 64, "candles", "local"),
-            clock=epoch_ms,
+            clock=milliseconds(utc_now),
         )
         executor = stack.enter_context(worker_pool(JOBS, market.candles, TIMEFRAME, market.config))
         start_workers(executor, JOBS, idle, windows[0])

@@ -27,7 +27,7 @@ from serving.retraining.steps import Retraining
 from store.aws import client
 from store.candle_archive import open_archive
 from store.candles import CandleSource
-from store.clock import Clock, utc_now
+from store.clock import Clock, milliseconds, utc_now
 from store.config_file import config_at
 from store.notifications import Notifier, SnsNotifier
 from store.state import StateTable, open_state
@@ -71,10 +71,6 @@ class Retrainer:
     notifier: Notifier
     clock: Clock
 
-    def epoch_ms(self) -> int:
-        """The clock's time as MLflow counts it."""
-        return round(self.clock().timestamp() * 1000)
-
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -102,7 +98,7 @@ def retrain(event: Mapping[str, Any], retrainer: Retrainer) -> RetrainResult:
     """
     asset, timeframe, asked = _asked_for(event)
     retrainer.config.require_market(asset, timeframe)
-    life = Lifecycle(retrainer.client, f"{asset}-{timeframe}", retrainer.epoch_ms)
+    life = Lifecycle(retrainer.client, f"{asset}-{timeframe}", milliseconds(retrainer.clock))
     version = life.version(_in_production(life, asset, timeframe) if asked is None else asked)
     with _alone(retrainer, f"{version.strategy_id}"):
         result = Retraining(retrainer, life, asset, timeframe, version.number).result()

@@ -9,6 +9,11 @@ Clock = Callable[[], datetime]
 """Returns the present moment: aware, UTC."""
 
 
+def milliseconds(clock: Clock) -> Callable[[], int]:
+    """The same clock as MLflow counts time: in milliseconds since 1970, UTC."""
+    return lambda: round(clock().timestamp() * 1000)
+
+
 def utc_now() -> datetime:
     """The present moment, for a process that starts."""
     return datetime.now(UTC)  # noqa: TID251 - the edge

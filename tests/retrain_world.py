@@ -27,6 +27,7 @@ from registry.runs import search
 from registry.tracking import CandleSource, open_campaign
 from serving.model_retrainer import Retrainer, retrain
 from serving.retraining.result import RetrainResult
+from store.clock import milliseconds, utc_now
 from store.sqlite_state import SqliteState
 from strategy.config import Config, IndicatorParameters, LightGBMParameters, config_from
 from strategy.features import FEATURE_NAMES
@@ -126,7 +127,7 @@ class RetrainWorld:
 
     @property
     def life(self) -> Lifecycle:
-        return Lifecycle(self.client, MODEL, self.retrainer.epoch_ms)
+        return Lifecycle(self.client, MODEL, milliseconds(self.retrainer.clock))
 
     def retrain(self, event: dict[str, Any] = EVENT) -> RetrainResult:
         return retrain(event, self.retrainer)
@@ -193,6 +194,7 @@ def register_as_campaign(
         model_name=MODEL,
         subtitle="planted",
         source=Candles(candles),
+        clock=utc_now,
     )
     candidate: Any = SimpleNamespace(
         trial=SimpleNamespace(parameters=PARAMETERS),

@@ -1,10 +1,9 @@
-"""Where a job of this package finds the MLflow store, and what time it is."""
+"""Where a job of this package finds the MLflow store."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import time
 from pathlib import Path
 
 from store import embedded
@@ -22,11 +21,6 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
 def tracking_uri(argument: str | None) -> str:
     """The MLflow store: from the command line, the environment, or the embedded one."""
     return argument or os.environ.get("MLFLOW_TRACKING_URI") or embedded.TRACKING
-
-
-def epoch_ms() -> int:
-    """The computer's clock, for a process that starts: milliseconds since 1970, UTC."""
-    return time.time_ns() // 1_000_000  # noqa: TID251 - the edge
 
 
 def artifact_root(uri: str) -> Path:

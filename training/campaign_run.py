@@ -11,11 +11,12 @@ import pandas as pd
 from registry.connection import Client, ensure_experiment
 from registry.identity import Identity
 from registry.tracking import CampaignTracker, CandleSource, open_campaign
+from store.clock import milliseconds
 from store.job_records import JobRecord
 from strategy.candles import find_gaps
 from strategy.config import Section
 from strategy.errors import TradingSystemError
-from training.arguments import artifact_root, epoch_ms
+from training.arguments import artifact_root
 from training.request import CampaignRequest, run_tags
 
 
@@ -51,7 +52,7 @@ def open_run(
             "gaps": len(find_gaps(candles, request.timeframe)),
         },
         candles=CandleSource(source.name, identity.data_digest, source.name, market),
-        clock=epoch_ms,
+        clock=milliseconds(request.clock),
         agree=job.agree_on_run,
     )
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.clock import Clock, utc_now
 from strategy.errors import ConfigError, RetryError, TradingSystemError, exit_status
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Task:
     code_digest: str
 
 
-def main(environment: Mapping[str, str] = os.environ) -> int:
+def main(environment: Mapping[str, str] = os.environ, clock: Clock = utc_now) -> int:
     """Run the job; returns its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGTERM, _stop)
@@ -86,7 +87,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     layout = Layout(Path(environment.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
     try:
         task = read_task(layout.hyperparameters)
-        return _recorded(layout, task, environment)
+        return _recorded(layout, task, environment, clock)
     except KeyboardInterrupt:
         log.warning("stopped; the next start goes on from the checkpoints")
         return TERMINATED
@@ -128,14 +129,13 @@ def fail(layout: Layout, error: Exception) -> None:
     layout.failure.write_text(reason[:FAILURE_LENGTH], encoding="utf-8")
 
 
-def _recorded(layout: Layout, task: Task, environment: Mapping[str, str]) -> int:
+def _recorded(layout: Layout, task: Task, environment: Mapping[str, str], clock: Clock) -> int:
     """Run the campaign; whatever ends it is on the job's record too."""
-    from store.clock import utc_now
     from store.job_records import JobRecord
     from store.state import open_state
 
-    state = open_state(_variable(environment, "STATE_URI"))
-    job = JobRecord(state, task.campaign_id, task.shard, task.shards, utc_now)
+    state = open_state(_variable(environment, "STATE_URI"), clock)
+    job = JobRecord(state, task.campaign_id, task.shard, task.shards, clock)
     try:
         return _run(layout, task, environment, job)
     except Exception as error:

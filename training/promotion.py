@@ -9,9 +9,9 @@ from registry.identity import Identity
 from registry.lifecycle import Lifecycle, Stage
 from registry.registration import register
 from registry.tracking import CampaignTracker
+from store.clock import milliseconds
 from strategy.features import FEATURE_NAMES
 from strategy.windows import newest_training_span
-from training.arguments import epoch_ms
 from training.candidate import Candidate
 from training.explain import against_theory, ranking, top_share
 from training.publication import candidate_description
@@ -69,6 +69,6 @@ def register_winner(
         },
     )
     if candidate.passed:
-        Lifecycle(client, request.model_name, epoch_ms).move(
+        Lifecycle(client, request.model_name, milliseconds(request.clock)).move(
             version, Stage.STAGING, who="model_validator", why="all gates of the campaign passed"
         )

@@ -28,12 +28,13 @@ from registry.gates import GateVerdict
 from registry.runs import Run, find_campaign, read_json, read_table
 from registry.tracking import CampaignTracker
 from store.candle_arguments import add_market_arguments, candle_source
+from store.clock import milliseconds, utc_now
 from strategy.candles import digest
 from strategy.config import Config, MonteCarlo, config_from
 from strategy.errors import DataError
 from strategy.simulate import outcomes
 from training import report
-from training.arguments import add_store_argument, epoch_ms, tracking_uri
+from training.arguments import add_store_argument, tracking_uri
 from training.console import console, gate_table, run_command
 from training.random_entries import (
     EntryWindow,
@@ -265,7 +266,7 @@ def _again(options: argparse.Namespace) -> int:
     )
     rule = config.monte_carlo_config
     publish_monte_carlo(
-        CampaignTracker(client, campaign, epoch_ms),
+        CampaignTracker(client, campaign, milliseconds(utc_now)),
         f"{rule.n_simulations}-{rule.random_seed}",
         simulation,
         trades,

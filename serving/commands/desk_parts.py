@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from store import embedded
-from store.clock import utc_now
 
 if TYPE_CHECKING:
     from registry.connection import Client
@@ -66,8 +65,3 @@ def registry_client() -> Client:
     from registry.connection import connect
 
     return connect(tracking_uri())
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch, for whoever writes down when a person did something."""
-    return round(utc_now().timestamp() * 1000)

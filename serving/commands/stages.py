@@ -13,13 +13,13 @@ from rich.console import Console
 
 from serving.commands.desk_parts import (
     add_state_argument,
-    now_ms,
     registry_client,
     say,
     state_of,
     tracking_uri,
 )
 from store import embedded
+from store.clock import milliseconds, utc_now
 from strategy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _retire(options: argparse.Namespace) -> int:
 def _chosen(options: argparse.Namespace) -> tuple[Lifecycle, StrategyVersion]:
     from registry.lifecycle import Lifecycle
 
-    lifecycle = Lifecycle(registry_client(), options.model, now_ms)
+    lifecycle = Lifecycle(registry_client(), options.model, milliseconds(utc_now))
     return lifecycle, lifecycle.version(options.version)
 
 

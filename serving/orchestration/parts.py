@@ -14,6 +14,7 @@ from registry.lifecycle import Lifecycle, Stage, StrategyVersion
 from serving.journal import Book, Journal
 from serving.orchestration.situation import Result, Situation, Trained
 from serving.stack import Stack
+from store.clock import milliseconds
 from strategy.config import Config
 from strategy.errors import FixError
 
@@ -71,14 +72,11 @@ class Orchestrator:
 
     def lifecycle(self, model: str) -> Lifecycle:
         """Of a registered model."""
-        return Lifecycle(self.client, model, self._epoch_ms)
+        return Lifecycle(self.client, model, milliseconds(self.stack.clock))
 
     def campaigns(self, market: Market) -> tuple[CampaignRequest, ...]:
         """All that were ever asked for."""
         return tuple(each for each in self.stack.requests.all() if each.market == market.model)
-
-    def _epoch_ms(self) -> int:
-        return round(self.stack.clock().timestamp() * 1000)
 
 
 def markets_of(config: Config) -> list[Market]:

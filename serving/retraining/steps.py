@@ -31,6 +31,7 @@ from registry.retrain_run import (
 from serving.retraining.market import StrategyMarket, examine
 from serving.retraining.material import CAMPAIGN_ID, SYNTHETIC, Material
 from serving.retraining.result import ADMITTED, DROPPED, RetrainResult, tell_result
+from store.clock import milliseconds
 from strategy.candles import open_times, timeframe_delta
 from strategy.errors import DataError, FixError, TradingSystemError
 from strategy.performance import Summary
@@ -67,7 +68,7 @@ class Retraining:
 
     def result(self) -> RetrainResult:
         """Carry it out, or go on with it, or find what came of it."""
-        client, clock = self.retrainer.client, self.retrainer.epoch_ms
+        client, clock = self.retrainer.client, milliseconds(self.retrainer.clock)
         incumbent = self.life.version(self.number)
         if incumbent.strategy_id is None or incumbent.run_id is None:
             raise FixError(f"{self._named} has no strategy_id: this program did not register it")

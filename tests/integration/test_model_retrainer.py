@@ -16,6 +16,7 @@ from registry.lifecycle import Stage
 from registry.loading import load_bundle
 from registry.retrain_run import origin
 from serving.retraining import market as retrain_market
+from store.clock import milliseconds
 from strategy.errors import ConfigError, DataError, FixError, RetryError
 from tests.retrain_world import (
     BY_MARKET,
@@ -124,7 +125,7 @@ def test_the_retrain_is_a_run_of_the_markets_experiment(world: RetrainWorld) -> 
 
 def test_a_figure_that_is_logged_again_keeps_its_first_value(world: RetrainWorld) -> None:
     run_id = world.retrain().run_id
-    _, run = origin(world.client, run_id, world.retrainer.epoch_ms)
+    _, run = origin(world.client, run_id, milliseconds(world.retrainer.clock))
     assert run is not None
     run.log(metrics={"seconds": 7.0}, tags={})
     assert [each.value for each in world.client.get_metric_history(run_id, "seconds")] == [0.0]
