@@ -7,6 +7,7 @@ server) or whatever else MLflow has a plugin for (SageMaker's ARN).
 from __future__ import annotations
 
 import fcntl
+import logging
 import socket
 import sqlite3
 import tempfile
@@ -78,6 +79,8 @@ def connect(uri: str) -> MlflowClient:
     with _one_at_a_time(uri):
         try:
             if uri.startswith("sqlite:"):
+                # Ctrl-C in the middle of a query is told by whoever is interrupted.
+                logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
                 _check_sqlite(uri)
             elif uri.startswith(("http://", "https://")):
                 _check_listening(uri)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -176,12 +177,7 @@ class CandleArchive:
 
     def _month(self, file: str, content: bytes, timeframe: str) -> pd.DataFrame:
         """A monthly file as it was written; DataError naming it when it was damaged since."""
-        place = f"{self.name}/{file}"
-        try:
-            return candle_frame(read_csv_gz(content, place), timeframe, max_gap_bars=_ANY_GAP)
-        except DataError as error:
-            said = str(error) if place in str(error) else f"{place}: {error}"
-            raise DataError(f"{said}; delete this file and download it again") from error
+        return _read_month(content, f"{self.name}/{file}", timeframe)
 
 
 def open_archive(place: str | Path, max_gap_bars: int) -> CandleArchive:
@@ -208,6 +204,16 @@ def gap_times(gaps: Iterable[Gap], timeframe: str) -> pd.DatetimeIndex:
     delta = timeframe_delta(timeframe)
     times = [gap.after + delta * bar for gap in gaps for bar in range(1, gap.missing_bars + 1)]
     return pd.DatetimeIndex(times, dtype=_NO_TIMES.dtype)
+
+
+@lru_cache(maxsize=256)
+def _read_month(content: bytes, place: str, timeframe: str) -> pd.DataFrame:
+    """The candles of a monthly file, not to be changed: years of them are read every day."""
+    try:
+        return candle_frame(read_csv_gz(content, place), timeframe, max_gap_bars=_ANY_GAP)
+    except DataError as error:
+        said = str(error) if place in str(error) else f"{place}: {error}"
+        raise DataError(f"{said}; delete this file and download it again") from error
 
 
 def _folder(asset: str, timeframe: str) -> str:
