@@ -77,9 +77,13 @@ def bundle_of(
 
 
 def staged(
-    client: Client, bundles: Sequence[StrategyBundle], folder: Path, example: pd.DataFrame
+    client: Client,
+    bundles: Sequence[StrategyBundle],
+    folder: Path,
+    example: pd.DataFrame,
+    at: pd.Timestamp,
 ) -> None:
-    """Register bundles and move them to Staging."""
+    """Register bundles and move them to Staging at that moment."""
     experiment = ensure_experiment(client, MODEL, folder / "artifacts")
     for bundle in bundles:
         run = client.create_run(experiment)
@@ -92,7 +96,7 @@ def staged(
             description="for a test",
             tags={"synthetic": "true"},
         )
-        Lifecycle(client, MODEL, lambda: 0).move(
+        Lifecycle(client, MODEL, lambda: round(1000 * at.timestamp())).move(
             number, Stage.STAGING, who="a test", why="to trade"
         )
 
@@ -121,7 +125,7 @@ class PaperWorld:
         self.clock = ManualClock(self.begin.to_pydatetime())
         uri = f"sqlite:///{self.folder / 'mlflow.db'}"
         ensure_store(uri)
-        staged(connect(uri), self.bundles, self.folder, self.candles)
+        staged(connect(uri), self.bundles, self.folder, self.candles, self.begin)
         self.state = SqliteState(self.folder / "state.db", self.clock)
         self.settings = SettingsFile(self.folder / "settings.json")
         self.uri = uri

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 from store import embedded
+from store.clock import utc_now
 
 
 def add(commands: Any) -> None:
@@ -42,13 +44,16 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from serving.commands.paper_live import trade_live
     from serving.commands.paper_replay import replay
+    from store.binance_klines import connect
+    from store.binance_market import BinanceMarket
     from store.config_file import read_config
 
     config = read_config(Path(options.config))
     _log_to(embedded.FOLDER / "paper.log")
     if options.market == "replay":
         return replay(options, config)
-    return trade_live(config)
+    market = BinanceMarket(connect(), utc_now, config.candles.max_gap_bars)
+    return trade_live(config, market, utc_now, time.sleep)
 
 
 def _log_to(path: Path) -> None:

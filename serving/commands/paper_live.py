@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,9 +19,7 @@ from serving.commands.paper_parts import (
     staged,
 )
 from store import embedded
-from store.binance_klines import connect
-from store.binance_market import BinanceMarket
-from store.clock import utc_now
+from store.clock import Clock
 from store.market import Market
 from store.state import open_state
 from strategy.candles import timeframe_delta
@@ -32,20 +29,19 @@ _AFTER_THE_CLOSE = timedelta(seconds=5)
 """A candle that has just closed is then the exchange's last word on it."""
 
 
-def trade_live(config: Config) -> int:
+def trade_live(config: Config, market: Market, clock: Clock, sleep: Callable[[float], None]) -> int:
     """Trade until Ctrl-C; raises as the registry, the state table and the settings do."""
-    state = open_state(embedded.STATE)
-    roster = paper_roster(config, utc_now)
-    entrants = staged(roster, config, synthetic_market=False)
-    market = BinanceMarket(connect(), utc_now, config.candles.max_gap_bars)
+    state = open_state(embedded.STATE, clock)
+    roster = paper_roster(config, clock)
+    entrants = staged(roster, config, synthetic_market=market.synthetic)
     announce(entrants, "at Binance's live prices, every five minutes, until Ctrl-C")
     paper = paper_trading(
-        config, state, market, roster, _Closed(market, config), config.markets, utc_now
+        config, state, market, roster, _Closed(market, config), config.markets, clock
     )
     try:
-        keep_ticking(paper, time.sleep)
+        keep_ticking(paper, sleep)
     except KeyboardInterrupt:
-        show_results(state, entrants, utc_now())
+        show_results(state, entrants, clock())
         console.print("Stopped. What is open stays written down; the same command goes on.")
     return 0
 

@@ -63,7 +63,7 @@ def replay(options: argparse.Namespace, config: Config) -> int:
         config, state, market, roster, _Loaded(frames, source), list(frames), clock
     )
     seen = Bars(state, market, clock).last()  # an earlier replay came as far as that
-    begin = clock.now if seen is None else seen + TICK
+    begin = clock.now if seen is None else max(clock.now, seen)
     end = min(begin + timedelta(days=options.days), _last(frames))
     if begin >= end:
         raise ConfigError(
@@ -75,12 +75,12 @@ def replay(options: argparse.Namespace, config: Config) -> int:
     with _progress() as progress:
         task = progress.add_task("", total=(end - begin) / timedelta(days=1))
         while clock.now <= end:
-            progress.update(task, description=f"{clock.now:%Y-%m-%d}")
+            done = (clock.now - begin) / timedelta(days=1)
+            progress.update(task, completed=done, description=f"{clock.now:%Y-%m-%d}")
             paper.tick()
-            clock.now += TICK
-            if clock.now.hour == 0 and clock.now.minute == 0:
+            if clock.now.hour == 0 and clock.now.minute == 0:  # its tick sees the day's last bar
                 paper.record()
-                progress.advance(task)
+            clock.now += TICK
     show_results(state, entrants, end)
     console.print(
         f"Look next: the live runs of experiment {', '.join(sorted(traded))} in the MLflow UI "
