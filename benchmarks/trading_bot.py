@@ -16,6 +16,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import pandas as pd
 
@@ -90,13 +91,13 @@ def _replayed(candles: pd.DataFrame, folder: Path) -> tuple[float, int]:
         function_name="trading_bot", memory_limit_in_mb=512, aws_request_id="replay",
         invoked_function_arn="arn:aws:lambda:ap-southeast-1:0:function:trading_bot",
     )  # fmt: skip
-    trading_bot.deployed_bot = lambda: world.bot  # type: ignore[assignment]
-    trading_bot.handler({}, context)  # opens the registry and loads the bundle
-    start = time.perf_counter()
-    for moment in world.moments(BARS):
-        world.clock.now = moment
-        trading_bot.handler({}, context)
-    rate = BARS / (time.perf_counter() - start)
+    with patch.object(trading_bot, "deployed_bot", lambda: world.bot):
+        trading_bot.handler({}, context)  # opens the registry and loads the bundle
+        start = time.perf_counter()
+        for moment in world.moments(BARS):
+            world.clock.now = moment
+            trading_bot.handler({}, context)
+        rate = BARS / (time.perf_counter() - start)
     return rate, len(world.trades(world.bundles[0]))
 
 

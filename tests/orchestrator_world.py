@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from registry.lifecycle import Stage, StrategyVersion
+from registry.lifecycle import StrategyVersion
 from serving.journal import Book, Journal, TradeRecord
 from serving.orchestration.parts import Orchestrator
 from serving.orchestration.steps import Outcome, orchestrate
@@ -24,8 +24,6 @@ from tests.memory_state import MemoryState
 from tests.situations import CONFIG, MODEL, NOW, live, staged
 from tests.strategy_bundles import random_candles
 from tests.unit.test_lifecycle import MemoryRegistry
-
-BOOKS: dict[Stage, Book] = {Stage.STAGING: "paper", Stage.PRODUCTION: "live"}
 
 
 class ExpiringState(MemoryState):
@@ -171,12 +169,12 @@ class Failing:
         return failing
 
 
-def record(strategy: str, book: Book, decided: datetime, r: float) -> TradeRecord:
+def record(strategy: str, book: Book, decided: datetime, r: float, version: int = 1) -> TradeRecord:
     """A trade, of which only time and R count here."""
     return TradeRecord(
         strategy_id=strategy,
         model=MODEL,
-        version=1,
+        version=version,
         book=book,
         position_id=f"{strategy}/{decided.isoformat()}",
         asset="BTCUSDT",

@@ -6,7 +6,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from store import aws
 from store.backoff import Backoff
+from store.clock import utc_now
 from store.objects import FolderObjects, Objects, S3Objects, open_objects
 from strategy.errors import ConfigError, RetryError, StoreError
 from tests.aws_fakes import fake_aws
@@ -101,7 +102,7 @@ def test_an_entry_tells_when_its_file_was_written(objects: Objects) -> None:
     objects.create("a", b"")
     (entry,) = objects.entries()
     assert entry.modified.tzinfo is UTC
-    assert abs(entry.modified - datetime.now(UTC)) < timedelta(hours=1)  # noqa: TID251
+    assert abs(entry.modified - utc_now()) < timedelta(hours=1)
 
 
 def test_all_are_read_in_the_order_that_was_asked_for_and_missing_ones_left_out(

@@ -1,14 +1,22 @@
-"""The campaign that was left alone, with which those that were interrupted are compared."""
+"""What tests of several files begin with: the campaign that was left alone, and Binance."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+from store.backoff import Backoff
+from store.binance_futures import BinanceFutures
+from store.exchange import Exchange
+from tests.integration.binance_futures_account import FuturesAccount
+from tests.integration.binance_futures_server import FuturesServer, futures_server, one_market
 from tests.integration.interruptions.campaigns import Campaign, pruning_config
 from tests.integration.interruptions.endings import ending
 from tests.integration.interruptions.figures import Figures
+from tests.integration.live_trading import World
+from tests.integration.live_trading_life import ENTRY, aged
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +43,28 @@ def figures(
     yield found
     with capsys.disabled():
         print(f"\n{request.node.name}: {found}")
+
+
+@pytest.fixture
+def server() -> Iterator[FuturesServer]:
+    """Binance on the loopback, with one market and an account."""
+    with futures_server(one_market()) as running:
+        yield running
+
+
+@pytest.fixture
+def account(server: FuturesServer) -> FuturesAccount:
+    return server.account
+
+
+@pytest.fixture
+def exchange(server: FuturesServer) -> Exchange:
+    """As the bot trades there, but for the pauses before it asks again."""
+    impatient = Backoff(lambda seconds: None, np.random.default_rng(0), attempts=3)
+    return BinanceFutures(server.client(), impatient)
+
+
+@pytest.fixture
+def opened(server: FuturesServer) -> World:
+    """A long position with its stop, at the open of its second bar and before its tick."""
+    return aged(server, ENTRY + 1)

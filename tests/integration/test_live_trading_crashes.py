@@ -53,6 +53,7 @@ EVENTFUL = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FuturesServer]:
+    """One for all tests, as the days are that they begin with."""
     with futures_server(one_market()) as running:
         yield running
 

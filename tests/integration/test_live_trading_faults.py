@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 
@@ -21,9 +21,7 @@ from tests.integration.binance_futures_server import (
     STOP,
     Asked,
     FuturesServer,
-    futures_server,
     impatient,
-    one_market,
 )
 from tests.integration.live_trading import World
 from tests.integration.live_trading_life import (
@@ -47,9 +45,7 @@ from tests.integration.live_trading_life import (
 from tests.integration.live_trading_market import BTC, money, scripted
 
 D = Decimal
-POSITIONS, BALANCE = "GET /fapi/v3/positionRisk", "GET /fapi/v3/account"
-FILLS, LEVERAGE = "GET /fapi/v1/userTrades", "POST /fapi/v1/leverage"
-KEY_REFUSED = refusal(-2015, "Invalid API-key, IP, or permissions for action", 401)
+FILLS = "GET /fapi/v1/userTrades"
 UNCERTAIN = {
     "reset": faults.RESET,
     "reset after it landed": faults.RESET_LANDED,
@@ -73,18 +69,6 @@ PLACES = {
     "exit": (CLOSE, ORDER),
     "cancelled stop after the exit": (CLOSE, CANCEL_STOP),
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FuturesServer]:
-    with futures_server(one_market()) as running:
-        yield running
-
-
-@pytest.fixture
-def opened(server: FuturesServer) -> World:
-    """A long position with its stop, at the open of its second bar and before its tick."""
-    return aged(server, ENTRY + 1)
 
 
 # Nobody knows whether it landed

@@ -8,7 +8,6 @@ are the simulation's, given what the journal says was done from outside.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ import pytest
 
 from store.candles import CandleFile
 from store.synthetic import SyntheticSource
-from tests.integration.binance_futures_server import FuturesServer, futures_server, one_market
+from tests.integration.binance_futures_server import FuturesServer
 from tests.integration.live_trading import ROOT, World
 from tests.integration.live_trading_market import BTC, QUIET, TIMEFRAME
 from tests.integration.live_trading_storm import OF, Storm, Voyage
@@ -26,12 +25,6 @@ DAY, MONTH = 24, 30 * 24
 MONTHS = 8
 RATES = (0.02, 0.05, 0.1, 0.2)
 """Of faults among requests."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FuturesServer]:
-    with futures_server(one_market()) as running:
-        yield running
 
 
 def voyage(server: FuturesServer, candles: pd.DataFrame, seed: int, rate: float) -> Voyage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 
@@ -13,14 +12,7 @@ from serving.trading.positions import LIVE
 from strategy.errors import ConfigError, DataError, RetryError
 from tests.integration import binance_faults as faults
 from tests.integration.binance_faults import Fault, refusal
-from tests.integration.binance_futures_server import (
-    CANCEL_STOP,
-    ORDER,
-    STOP,
-    FuturesServer,
-    futures_server,
-    one_market,
-)
+from tests.integration.binance_futures_server import CANCEL_STOP, ORDER, STOP, FuturesServer
 from tests.integration.live_trading import World
 from tests.integration.live_trading_life import (
     CLOSE,
@@ -44,43 +36,8 @@ from tests.integration.live_trading_market import BTC, money
 
 D = Decimal
 POSITIONS, BALANCE = "GET /fapi/v3/positionRisk", "GET /fapi/v3/account"
-FILLS, LEVERAGE = "GET /fapi/v1/userTrades", "POST /fapi/v1/leverage"
+LEVERAGE = "POST /fapi/v1/leverage"
 KEY_REFUSED = refusal(-2015, "Invalid API-key, IP, or permissions for action", 401)
-UNCERTAIN = {
-    "reset": faults.RESET,
-    "reset after it landed": faults.RESET_LANDED,
-    "bad gateway": faults.BAD_GATEWAY,
-    "unknown error": faults.UNKNOWN,
-    "unknown error after it landed": faults.UNKNOWN_LANDED,
-    "time-out at the back after it landed": faults.BACKEND_TIME_OUT_LANDED,
-    "garbled answer after it landed": faults.GARBLED_LANDED,
-    "a proxy's page": faults.WEB_PAGE,
-    "too many requests": faults.TOO_MANY_REQUESTS,
-    "on its way": faults.IN_FLIGHT,
-    "clock skew": faults.SKEWED,
-    "overloaded": refusal(-1008, status=503),
-    "too late for the matching engine": refusal(-5028),
-}
-PLACES = {
-    "entry": (ENTRY, ORDER),
-    "first stop": (ENTRY, STOP),
-    "moved stop": (TO_BREAK_EVEN, STOP),
-    "cancelled stop": (TRAIL, CANCEL_STOP),
-    "exit": (CLOSE, ORDER),
-    "cancelled stop after the exit": (CLOSE, CANCEL_STOP),
-}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FuturesServer]:
-    with futures_server(one_market()) as running:
-        yield running
-
-
-@pytest.fixture
-def opened(server: FuturesServer) -> World:
-    """A long position with its stop, at the open of its second bar and before its tick."""
-    return aged(server, ENTRY + 1)
 
 
 # Twice, and people

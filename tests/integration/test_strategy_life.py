@@ -8,7 +8,6 @@ import dataclasses
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,11 +21,12 @@ from registry.loading import load_bundle
 from registry.registration import register
 from serving.asking import ask_for
 from serving.campaign_requests import CampaignRequest
-from serving.journal import Book, Journal, TradeRecord
+from serving.journal import Book, Journal
 from serving.orchestration.parts import Orchestrator
 from serving.orchestration.steps import Outcome, orchestrate, propose
 from store.config_file import read_config
 from tests.launch_world import World
+from tests.orchestrator_world import record
 from tests.strategy_bundles import random_candles, trained_bundle
 
 ASSET, TIMEFRAME, MODEL = "BTCUSDT", "1h", "BTCUSDT-1h"
@@ -138,7 +138,9 @@ class Years:
         for version in self.life.versions():
             if (book := BOOKS.get(version.stage)) and version.strategy_id:
                 r = r_of(version.strategy_id, book, f"{decided:%Y-%m-%d}")
-                self.journal.add_trade(trade(version.strategy_id, version.number, book, decided, r))
+                self.journal.add_trade(
+                    record(version.strategy_id, book, decided, r, version.number)
+                )
 
     def end_campaigns(self) -> None:
         for request in self.stack.requests.waiting():
@@ -186,30 +188,6 @@ class Years:
         return ask_for(
             self.stack, CONFIG, self.source, ASSET, TIMEFRAME, shards=2, requested_by="operator"
         )
-
-
-def trade(strategy_id: str, version: int, book: Book, decided: datetime, r: float) -> TradeRecord:
-    return TradeRecord(
-        strategy_id=strategy_id,
-        model=MODEL,
-        version=version,
-        book=book,
-        position_id=f"{strategy_id}/{decided.isoformat()}",
-        asset=ASSET,
-        timeframe=TIMEFRAME,
-        side=1,
-        decision_time=decided,
-        entry_time=decided,
-        exit_time=decided + timedelta(hours=5),
-        entry_price=100.0,
-        exit_price=100.0 + r,
-        risk=1.0,
-        quantity=Decimal(1),
-        reason="stop",
-        fees=Decimal(0),
-        funding=Decimal(0),
-        r=r,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -235,7 +235,10 @@ def test_secrets_are_written_encrypted_and_never_shown(
     aws: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = {"binance_api_key": "vmPUZE6mv9SD5VNH", "binance_api_secret": "NhqPtmdSJYdKjVHj"}
-    asked = lambda prompt: given.get(prompt.split()[0], "")  # noqa: E731
+
+    def asked(prompt: str) -> str:
+        return given.get(prompt.split()[0], "")
+
     monkeypatch.setattr(commands, "getpass", asked)
     assert commands.run_secrets(None, asked) == 0  # type: ignore[arg-type]
     shown = capsys.readouterr()
