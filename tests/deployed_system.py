@@ -7,7 +7,7 @@ import json
 import sqlite3
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +75,9 @@ class DeployedSystem:
     started: list[tuple[str, Any]] = field(default_factory=list)
     store: str = ""
     """URI of the MLflow store that stands for the App."""
+    kept: Sequence[Any] = (deployed_bot, deployed_service, deployed_stack)
+    """What a process keeps from one call to the next, and a new one lacks: each call has one,
+    unless this is emptied."""
 
     @property
     def bucket(self) -> str:
@@ -92,7 +95,7 @@ class DeployedSystem:
             aws_request_id="52fdfc07-2182-454f-963f-5f0f9a621d72",
             get_remaining_time_in_millis=lambda: found["Timeout"] * 1000,
         )
-        for kept in (deployed_bot, deployed_service, deployed_stack):
+        for kept in self.kept:
             kept.cache_clear()
         with pytest.MonkeyPatch.context() as patch, self.as_role(function):
             for variable, value in found["Environment"]["Variables"].items():
