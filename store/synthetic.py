@@ -92,13 +92,13 @@ class SyntheticSource:
             following = synthetic_candles(
                 rng, _STRETCH, hours.index[-1] + hour, trend_strength=self.trend_strength
             )
-            hours = pd.concat([hours, _joined(following, float(hours["close"].iloc[-1]))])
+            hours = pd.concat([hours, joined(following, float(hours["close"].iloc[-1]))])
         hours = hours.iloc[: self.bars + self.beyond]
         # resample refuses a timeframe that hours do not add up to.
         return candle_frame(resample(hours, _TIMEFRAME, timeframe), timeframe, max_gap_bars=0)
 
 
-def _joined(candles: pd.DataFrame, price: float) -> pd.DataFrame:
+def joined(candles: pd.DataFrame, price: float) -> pd.DataFrame:
     """The same market, opening at another price."""
     factor = price / float(candles["open"].iloc[0])
     prices = ["open", "high", "low", "close"]
