@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
+import pandas as pd
 import requests
 
 from rehearsal.binance import faults
@@ -197,6 +198,14 @@ class Fate:
             if found and found.what == what and found.since <= now < found.until:
                 return found
         return None
+
+    def any_outage(self, since: datetime, until: datetime) -> bool:
+        """Whether anything was out of reach in that time."""
+        days = pd.date_range(
+            pd.Timestamp(since).floor("D") - pd.Timedelta(days=1), pd.Timestamp(until), freq="D"
+        )
+        found = (self._outage_of(day.date()) for day in days)
+        return any(each and each.since < until and since < each.until for each in found)
 
     def _outage_of(self, day: date) -> Outage | None:
         if day not in self._outages:

@@ -28,6 +28,7 @@ Frames = Mapping[tuple[str, str], pd.DataFrame]
 
 _AT_THE_END_MS = 1000  # before a candle closes: when its extremes and its close are played
 _HOUR = pd.Timedelta("1h")
+_DECIMALS = 2  # an exchange has prices in ticks
 
 
 class Regime(NamedTuple):
@@ -73,7 +74,7 @@ def embedded_market(
                 stretch = joined(stretch, float(hours["close"].iloc[-1]))
             hours = pd.concat([hours, stretch])
         for timeframe in (timeframe for name, timeframe in markets if name == asset):
-            frame = resample(hours, "1h", timeframe)
+            frame = resample(hours.round(_DECIMALS), "1h", timeframe)
             frames[asset, timeframe] = candle_frame(frame, timeframe, max_gap_bars=0)
     return frames
 

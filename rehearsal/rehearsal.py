@@ -13,6 +13,7 @@ from rehearsal.clock import SimulatedClock
 from rehearsal.embedded import EmbeddedSystem
 from rehearsal.fate import Fate, Plan, TimedOut
 from rehearsal.market import Tape
+from rehearsal.people import People
 from rehearsal.schedule import Rule, deployed_rules, firings
 from rehearsal.system import Event
 from strategy.errors import TradingSystemError
@@ -52,7 +53,7 @@ class Rehearsal:
     tape: Tape
     fate: Fate
     observers: list[Observer]
-    people: Callable[[Event], None]
+    people: People
     rules: list[Rule] = field(default_factory=deployed_rules)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     given_up: list[Event] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Rehearsal:
         day = self.clock().date()
         while (midnight := datetime.combine(day, time(), self.clock().tzinfo)) < end:
             told(day)
+            self.people.plan(midnight)
             for moment, rule in firings(self.rules, day):
                 if self.clock() <= moment < end:
                     self.at(moment, rule.function, rule.event, rule=rule.name)

@@ -25,14 +25,15 @@ from moto.server import ThreadedMotoServer
 
 import store.binance_futures
 import store.binance_klines
+from rehearsal.binance.account import Contract, FuturesAccount
+from rehearsal.binance.futures import FuturesServer
+from rehearsal.binance.loopback import futures_server
 from serving import data_downloader
 from store.aws import REGION, client
 from tests.aws_account import Training
 from tests.aws_fakes import fake_aws
 from tests.captured_calls import ACCOUNT_ID
 from tests.deployed_system import STAGE, DeployedSystem, deployed_system
-from tests.integration.binance_futures_account import Contract, FuturesAccount
-from tests.integration.binance_futures_server import FuturesServer, futures_server
 from tests.launch_world import state_change
 from tests.manual_clock import ManualClock
 from tests.moved_clock import moved

@@ -90,6 +90,7 @@ class FuturesAccount:
     trades: list[Row] = field(default_factory=list)
     income: list[Row] = field(default_factory=list)
     earlier_income: Decimal = ZERO
+    earlier_transfers: Decimal = ZERO
     _ids: Callable[[], int] = field(default_factory=lambda: count(1000).__next__)
 
     # The market
@@ -158,7 +159,17 @@ class FuturesAccount:
         self.trades = [trade for trade in self.trades if trade["time"] >= before]
         over = [row for row in self.income if row["time"] < before - _INCOME_KEPT_MS]
         self.earlier_income += sum((_usdt(row) for row in over), ZERO)
+        self.earlier_transfers += sum(
+            (_usdt(row) for row in over if row["incomeType"] == "TRANSFER"), ZERO
+        )
         self.income = self.income[len(over) :]
+
+    @property
+    def transferred(self) -> Decimal:
+        """Deposits less withdrawals, USDT."""
+        return self.earlier_transfers + sum(
+            (_usdt(row) for row in self.income if row["incomeType"] == "TRANSFER"), ZERO
+        )
 
     @property
     def income_in_all(self) -> Decimal:
@@ -369,7 +380,7 @@ class FuturesAccount:
         return order
 
     def _execute(self, order: Row) -> None:
-        """Fill a new market order, or the part of it that the test wants."""
+        """Fill a new market order, or the part of it that is wanted."""
         fill = self.fills.pop(0) if self.fills else Fill(Decimal(1))
         step = self.contracts[order["symbol"]].step
         self._fill(order, Decimal(order["origQty"]) * fill.part // step * step)

@@ -1,4 +1,4 @@
-"""What can go wrong with a request to the Binance futures server in tests."""
+"""What can go wrong with a request to Binance."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ RESTRICTED = Fault(
 )
 
 
-def refusal(code: int, message: str = "refused by the test", status: int = 400) -> Fault:
+def refusal(code: int, message: str = "refused without a reason", status: int = 400) -> Fault:
     """Binance's refusal; the request is not carried out."""
     return Fault(status=status, body=json.dumps({"code": code, "msg": message}))
 

@@ -32,7 +32,7 @@ from rehearsal.binance.klines import BinanceServer
 from rehearsal.binance.orders import Row
 from store.binance_futures import connect_futures
 
-API_KEY, API_SECRET = "the-key-of-the-test", "the-secret-of-the-test"
+API_KEY, API_SECRET = "the-key-of-nobody", "the-secret-of-nobody"
 ORDER, STOP = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
 CANCEL_STOP, QUERY_ORDER = "DELETE /fapi/v1/algoOrder", "GET /fapi/v1/order"
 QUERY_STOP, OPEN_STOPS = "GET /fapi/v1/algoOrder", "GET /fapi/v1/openAlgoOrders"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http.client import responses
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -46,6 +47,7 @@ class InProcess(BaseAdapter):
             raise requests.exceptions.ConnectionError("connection reset by peer", request=request)
         response = requests.Response()
         response.status_code = answer.status
+        response.reason = responses.get(answer.status, "")
         response.url, response.request = str(request.url), request
         response.headers.update({"Content-Type": "application/json", **dict(answer.headers)})
         response.encoding = "utf-8"

@@ -130,7 +130,7 @@ def binance_server(candles: dict[tuple[str, str], pd.DataFrame]) -> Iterator[Bin
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Keep the test's output to the tests."""
+            """Nobody reads it."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

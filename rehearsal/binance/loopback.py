@@ -64,7 +64,7 @@ def futures_server(
             self.close_connection = True
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Keep the test's output to the tests."""
+            """Nobody reads it."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True  # a connection that is kept alive does not hold up the end

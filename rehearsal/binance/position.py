@@ -1,4 +1,4 @@
-"""A position of the Binance futures account in tests: how fills net, and what margin they bind."""
+"""A position of the Binance futures account: how fills net, and what margin they bind."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rehearsal.binance.klines import binance_server
 from store.aws import REGION, client
 from store.backoff import Backoff
 from store.binance import BinanceSource
@@ -20,7 +21,6 @@ from store.synthetic import SyntheticSource, synthetic_candles
 from strategy.candles import candle_frame, digest, timeframe_delta
 from strategy.errors import ConfigError, FixError
 from tests.aws_fakes import fake_aws
-from tests.integration.binance_klines_server import binance_server
 
 ASSET, TIMEFRAME = "BTCUSDT", "1h"
 MAX_GAP_BARS = 24

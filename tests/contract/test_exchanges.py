@@ -16,6 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rehearsal.binance.account import Fill
+from rehearsal.binance.futures import FuturesServer
+from rehearsal.binance.loopback import futures_server, one_market
 from store.backoff import Backoff
 from store.binance_futures import BinanceFutures
 from store.exchange import (
@@ -38,8 +41,6 @@ from store.paper_exchange import PaperExchange
 from store.sqlite_state import SqliteState
 from strategy.config import Costs
 from strategy.errors import ConfigError
-from tests.integration.binance_futures_account import Fill
-from tests.integration.binance_futures_server import FuturesServer, futures_server, one_market
 from tests.manual_clock import ManualClock
 
 BTC = "BTCUSDT"

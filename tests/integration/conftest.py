@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from rehearsal.binance.account import FuturesAccount
+from rehearsal.binance.futures import FuturesServer
+from rehearsal.binance.loopback import futures_server, one_market
 from store.backoff import Backoff
 from store.binance_futures import BinanceFutures
 from store.exchange import Exchange
-from tests.integration.binance_futures_account import FuturesAccount
-from tests.integration.binance_futures_server import FuturesServer, futures_server, one_market
 from tests.integration.interruptions.campaigns import Campaign, pruning_config
 from tests.integration.interruptions.endings import ending
 from tests.integration.interruptions.figures import Figures

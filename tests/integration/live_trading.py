@@ -24,6 +24,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rehearsal.binance.account import Contract, FuturesAccount
+from rehearsal.binance.faults import Fault
+from rehearsal.binance.futures import Asked, FuturesServer
 from serving.journal import Journal, TradeRecord
 from serving.trading.bot import TradingBot
 from serving.trading.positions import LIVE, PARTITION, Account, Position, read_account
@@ -36,9 +39,6 @@ from store.settings_sections import OpsSettings, RiskSettings
 from strategy.candles import open_times
 from strategy.config import Config
 from strategy.errors import TradingSystemError
-from tests.integration.binance_faults import Fault
-from tests.integration.binance_futures_account import Contract, FuturesAccount
-from tests.integration.binance_futures_server import Asked, FuturesServer
 from tests.integration.live_trading_market import (
     BTC,
     COSTS,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rehearsal.binance.faults import Fault
+from rehearsal.binance.futures import FuturesServer
+from rehearsal.binance.orders import stop_row
 from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import LIVE
 from strategy.errors import TradingSystemError
 from tests.broken_off import BrokenOffError
-from tests.integration.binance_faults import Fault
-from tests.integration.binance_futures_orders import stop_row
-from tests.integration.binance_futures_server import FuturesServer
 from tests.integration.live_trading import STRATEGY, World, Wrap, plain
 from tests.integration.live_trading_market import BTC, QUIET, scripted
 

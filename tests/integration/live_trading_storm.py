@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from rehearsal.binance import faults
+from rehearsal.binance.account import Fill
+from rehearsal.binance.faults import Fault, refusal
+from rehearsal.binance.futures import CANCEL_STOP, ORDER, STOP, Asked
 from serving.trading.bot import TradingBot
 from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import LIVE
 from store.settings_sections import OpsSettings
 from strategy.errors import RetryError, TradingSystemError
 from tests.broken_off import BrokenOffError, Stepping, Steps
-from tests.integration import binance_faults as faults
-from tests.integration.binance_faults import Fault, refusal
-from tests.integration.binance_futures_account import Fill
-from tests.integration.binance_futures_server import CANCEL_STOP, ORDER, STOP, Asked
 from tests.integration.live_trading import Memory, World
 from tests.integration.live_trading_market import BTC, money
 

@@ -11,17 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from store import aws
-from store.aws import REGION
-from store.backoff import Backoff
-from store.binance import BinanceSource, Page, missing_spans
-from store.candle_archive import Gap, open_archive
-from store.download import main
-from store.synthetic import synthetic_candles
-from strategy.candles import resample
-from strategy.errors import ConfigError, DataError, FixError, RetryError
-from tests.aws_fakes import fake_aws
-from tests.integration.binance_klines_server import (
+from rehearsal.binance.klines import (
     BANNED,
     CUT_OFF,
     ILLEGAL_PARAMETER,
@@ -34,6 +24,16 @@ from tests.integration.binance_klines_server import (
     Fault,
     binance_server,
 )
+from store import aws
+from store.aws import REGION
+from store.backoff import Backoff
+from store.binance import BinanceSource, Page, missing_spans
+from store.candle_archive import Gap, open_archive
+from store.download import main
+from store.synthetic import synthetic_candles
+from strategy.candles import resample
+from strategy.errors import ConfigError, DataError, FixError, RetryError
+from tests.aws_fakes import fake_aws
 
 ASSET, TIMEFRAME = "BTCUSDT", "4h"
 BAR = pd.Timedelta(hours=4)

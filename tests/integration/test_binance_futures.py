@@ -8,13 +8,14 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
+from rehearsal.binance.account import FuturesAccount
+from rehearsal.binance.faults import RESET, RESET_LANDED, Fault
+from rehearsal.binance.futures import FuturesServer
+from rehearsal.binance.loopback import futures_server, one_market
 from store.binance_futures import BinanceFutures
 from store.exchange import Exchange, ExchangePosition, RefusedError
 from strategy.sizing import MarketFilters
-from tests.integration.binance_faults import RESET, RESET_LANDED, Fault
-from tests.integration.binance_futures_account import FuturesAccount
 from tests.integration.binance_futures_entry import BTC, enter
-from tests.integration.binance_futures_server import FuturesServer, futures_server, one_market
 
 D = Decimal
 

@@ -13,19 +13,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from store.backoff import Backoff
-from store.binance_futures import BinanceFutures, connect_futures
-from store.exchange import (
-    DuplicateOrderError,
-    Exchange,
-    InsufficientMarginError,
-    NothingToReduceError,
-    NotionalTooSmallError,
-    RefusedError,
-    StopPassedError,
-)
-from strategy.errors import ConfigError, FixError, RetryError, TradingSystemError
-from tests.integration.binance_faults import (
+from rehearsal.binance.faults import (
     BACKEND_TIME_OUT_LANDED,
     BAD_GATEWAY,
     BANNED,
@@ -44,7 +32,7 @@ from tests.integration.binance_faults import (
     Fault,
     refusal,
 )
-from tests.integration.binance_futures_server import (
+from rehearsal.binance.futures import (
     ANY,
     API_KEY,
     API_SECRET,
@@ -55,10 +43,20 @@ from tests.integration.binance_futures_server import (
     QUERY_STOP,
     STOP,
     FuturesServer,
-    futures_server,
-    impatient,
-    one_market,
 )
+from rehearsal.binance.loopback import futures_server, impatient, one_market
+from store.backoff import Backoff
+from store.binance_futures import BinanceFutures, connect_futures
+from store.exchange import (
+    DuplicateOrderError,
+    Exchange,
+    InsufficientMarginError,
+    NothingToReduceError,
+    NotionalTooSmallError,
+    RefusedError,
+    StopPassedError,
+)
+from strategy.errors import ConfigError, FixError, RetryError, TradingSystemError
 
 BTC = "BTCUSDT"
 D = Decimal

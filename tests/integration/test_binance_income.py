@@ -7,13 +7,13 @@ from decimal import Decimal
 
 import pytest
 
+from rehearsal.binance.account import FuturesAccount
+from rehearsal.binance.faults import RESET, Fault
+from rehearsal.binance.futures import INCOME, FuturesServer
+from rehearsal.binance.income import income_row
 from store.exchange import Exchange, Income
 from strategy.errors import RetryError
-from tests.integration.binance_faults import RESET, Fault
-from tests.integration.binance_futures_account import FuturesAccount
 from tests.integration.binance_futures_entry import BTC, enter
-from tests.integration.binance_futures_income import income_row
-from tests.integration.binance_futures_server import INCOME, FuturesServer
 
 D = Decimal
 START = datetime(2024, 1, 1, tzinfo=UTC)

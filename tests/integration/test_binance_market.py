@@ -11,6 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rehearsal.binance.account import FuturesAccount
+from rehearsal.binance.faults import BAD_GATEWAY, BANNED, RESTRICTED, WEB_PAGE
+from rehearsal.binance.futures import FuturesServer
+from rehearsal.binance.loopback import futures_server, one_market
 from store.backoff import Backoff
 from store.binance_klines import connect
 from store.binance_market import BinanceMarket
@@ -18,9 +22,6 @@ from store.market import Market
 from store.synthetic import synthetic_candles
 from strategy.errors import ConfigError, DataError, FixError, RetryError
 from tests.candle_frames import candles, same
-from tests.integration.binance_faults import BAD_GATEWAY, BANNED, RESTRICTED, WEB_PAGE
-from tests.integration.binance_futures_account import FuturesAccount
-from tests.integration.binance_futures_server import FuturesServer, futures_server, one_market
 from tests.manual_clock import ManualClock
 
 BTC = "BTCUSDT"

@@ -7,6 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from rehearsal.binance.account import Fill, FuturesAccount
+from rehearsal.binance.faults import Fault
+from rehearsal.binance.futures import ORDER, FuturesServer
 from store.binance_futures import BinanceFutures
 from store.exchange import (
     DuplicateOrderError,
@@ -18,10 +21,7 @@ from store.exchange import (
     RefusedError,
 )
 from strategy.errors import ConfigError
-from tests.integration.binance_faults import Fault
-from tests.integration.binance_futures_account import Fill, FuturesAccount
 from tests.integration.binance_futures_entry import BTC, enter
-from tests.integration.binance_futures_server import ORDER, FuturesServer
 
 D = Decimal
 

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
+from rehearsal.binance.account import Fill, FuturesAccount
+from rehearsal.binance.faults import RESET, RESET_LANDED, Fault
+from rehearsal.binance.futures import CANCEL_STOP, STOP, FuturesServer
 from store.exchange import Exchange, NothingToReduceError, OrderStatus, StopPassedError, StopStatus
-from tests.integration.binance_faults import RESET, RESET_LANDED, Fault
-from tests.integration.binance_futures_account import Fill, FuturesAccount
 from tests.integration.binance_futures_entry import BTC, enter
-from tests.integration.binance_futures_server import CANCEL_STOP, STOP, FuturesServer
 
 D = Decimal
 

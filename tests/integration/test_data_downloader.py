@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rehearsal.binance.klines import UNAVAILABLE, BinanceServer, binance_server
 from serving import data_downloader
 from serving.data_downloader import (
     FINEST,
@@ -32,7 +33,6 @@ from strategy.config import Config, config_from
 from strategy.errors import ConfigError, DataError, RetryError, StoreError
 from tests.aws_fakes import create_state_table, fake_aws
 from tests.candle_frames import candles
-from tests.integration.binance_klines_server import UNAVAILABLE, BinanceServer, binance_server
 from tests.launch_world import Told
 from tests.manual_clock import ManualClock
 

@@ -25,6 +25,8 @@ from registry.bundle import StrategyBundle
 from registry.connection import connect, ensure_experiment, ensure_store
 from registry.lifecycle import Lifecycle, Stage
 from registry.registration import register
+from rehearsal.binance.futures import API_KEY, API_SECRET, FuturesServer
+from rehearsal.binance.loopback import futures_server, one_market
 from serving import trading_bot
 from serving.lambda_logs import logger, structured
 from serving.trading.positions import LIVE, PARTITION
@@ -35,13 +37,6 @@ from store.settings import SsmSettings
 from store.state import open_state
 from strategy.errors import ConfigError, TradingSystemError
 from tests.aws_fakes import create_state_table, fake_aws
-from tests.integration.binance_futures_server import (
-    API_KEY,
-    API_SECRET,
-    FuturesServer,
-    futures_server,
-    one_market,
-)
 from tests.manual_clock import ManualClock
 from tests.strategy_bundles import random_candles, trained_bundle
 from tests.telegram_server import CHAT, TOKEN, TelegramServer, telegram_server

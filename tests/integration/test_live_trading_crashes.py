@@ -9,17 +9,13 @@ from functools import partial
 import numpy as np
 import pytest
 
+from rehearsal.binance.faults import refusal
+from rehearsal.binance.futures import ORDER, FuturesServer
+from rehearsal.binance.loopback import futures_server, one_market
 from serving.trading.positions import LIVE
 from serving.trading.protection import protect
 from strategy.errors import TradingSystemError
 from tests.broken_off import BrokenOffError, Stepping, Steps
-from tests.integration.binance_faults import refusal
-from tests.integration.binance_futures_server import (
-    ORDER,
-    FuturesServer,
-    futures_server,
-    one_market,
-)
 from tests.integration.live_trading import STRATEGY, World, Wrap, plain
 from tests.integration.live_trading_life import (
     CLOSE,

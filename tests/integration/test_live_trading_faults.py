@@ -8,21 +8,14 @@ from functools import partial
 
 import pytest
 
+from rehearsal.binance import faults
+from rehearsal.binance.account import Fill
+from rehearsal.binance.faults import Fault, refusal
+from rehearsal.binance.futures import ANY, CANCEL_STOP, ORDER, STOP, Asked, FuturesServer
+from rehearsal.binance.loopback import impatient
 from store.settings_sections import OpsSettings
 from strategy.errors import RetryError
 from tests.broken_off import BrokenOffError, Stepping, Steps
-from tests.integration import binance_faults as faults
-from tests.integration.binance_faults import Fault, refusal
-from tests.integration.binance_futures_account import Fill
-from tests.integration.binance_futures_server import (
-    ANY,
-    CANCEL_STOP,
-    ORDER,
-    STOP,
-    Asked,
-    FuturesServer,
-    impatient,
-)
 from tests.integration.live_trading import World
 from tests.integration.live_trading_life import (
     CLOSE,

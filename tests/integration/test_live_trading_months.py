@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rehearsal.binance.futures import FuturesServer
 from store.candles import CandleFile
 from store.synthetic import SyntheticSource
-from tests.integration.binance_futures_server import FuturesServer
 from tests.integration.live_trading import ROOT, World
 from tests.integration.live_trading_market import BTC, QUIET, TIMEFRAME
 from tests.integration.live_trading_storm import OF, Storm, Voyage

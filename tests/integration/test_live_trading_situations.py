@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
+from rehearsal.binance import faults
+from rehearsal.binance.faults import Fault, refusal
+from rehearsal.binance.futures import CANCEL_STOP, ORDER, STOP, FuturesServer
 from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import LIVE
 from strategy.errors import ConfigError, DataError, RetryError
-from tests.integration import binance_faults as faults
-from tests.integration.binance_faults import Fault, refusal
-from tests.integration.binance_futures_server import CANCEL_STOP, ORDER, STOP, FuturesServer
 from tests.integration.live_trading import World
 from tests.integration.live_trading_life import (
     CLOSE,

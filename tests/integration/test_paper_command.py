@@ -21,6 +21,10 @@ from registry.connection import Client, connect
 from registry.lifecycle import Lifecycle, Stage
 from registry.live_run import LIVE, STRATEGY_ID
 from registry.runs import RUN_KIND, read_table, search
+from rehearsal.binance.account import FuturesAccount
+from rehearsal.binance.faults import BAD_GATEWAY
+from rehearsal.binance.futures import FuturesServer
+from rehearsal.binance.loopback import futures_server, one_market
 from serving.__main__ import main
 from serving.commands.paper_live import trade_live
 from serving.commands.paper_replay import REPLAY_STATE
@@ -40,9 +44,6 @@ from store.synthetic import synthetic_candles
 from strategy.candles import resample
 from strategy.config import IndicatorParameters
 from strategy.errors import RetryError
-from tests.integration.binance_faults import BAD_GATEWAY
-from tests.integration.binance_futures_account import FuturesAccount
-from tests.integration.binance_futures_server import FuturesServer, futures_server, one_market
 from tests.manual_clock import ManualClock
 from tests.parity import ASSET, MODEL, ROOT, TICK, TIMEFRAME, PaperWorld, bundle_of
 

@@ -1,0 +1,325 @@
+"""What must hold at every moment of a rehearsal, each with a name.
+
+They look at the system from outside: the exchange's own books, the state table, the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from registry.lifecycle import PERSON, Lifecycle, Stage
+from registry.loading import load_bundle
+from rehearsal.embedded import EmbeddedSystem
+from rehearsal.people import People
+from rehearsal.system import Event
+from serving.journal import Book, Journal
+from serving.live_divergence import STAGES, divergence_table, read_recorded
+from serving.trading.positions import LIVE, PARTITION, Account, Position, read_account
+from store import paper_exchange
+from store.clock import milliseconds
+from store.paper_account import PaperAccount
+from strategy.divergence import Explanation
+from strategy.sizing import open_risk
+
+CENT = Decimal("0.01")
+_REGISTRY = {"orchestrator", "model_retrainer", "job", "people"}
+"""Functions after which a version's stage may be another."""
+_WITHOUT_STOP = timedelta(minutes=20)
+"""For so long a live position may lack its stop while ticks fail: four of them."""
+_STUCK = timedelta(days=3)
+_ROOM = Decimal("1.02")
+"""Between sizing and fill the price moves, and equity with it."""
+
+
+class InvariantBrokenError(AssertionError):
+    """Something did not hold."""
+
+    def __init__(self, name: str, event: Event, message: str) -> None:
+        super().__init__(f"{name}: {message} (after {event.function} at {event.time})")
+        self.name, self.event, self.message = name, event, message
+
+
+@dataclass
+class Invariants:
+    """Checks after every event what it may have broken; a rehearsal's observer.
+
+    Parameters
+    ----------
+    tick
+        Of prices at the exchange.
+    checked
+        How often each was looked at.
+    """
+
+    system: EmbeddedSystem
+    people: People
+    capital: Decimal
+    tick: float
+    checked: dict[str, int] = field(default_factory=dict)
+    _stopless_since: dict[str, datetime] = field(default_factory=dict, init=False)
+    _known: set[str] = field(default_factory=set, init=False)
+    _orders_seen: int = field(default=0, init=False)
+    _stages: dict[tuple[str, int], Stage] = field(default_factory=dict, init=False)
+
+    def after(self, event: Event, error: Exception | None) -> None:
+        """Raise InvariantBrokenError where something does not hold."""
+        for name, check in self._checks(event, error):
+            self.checked[name] = self.checked.get(name, 0) + 1
+            for message in check():
+                raise InvariantBrokenError(name, event, message)
+
+    def _checks(
+        self, event: Event, error: Exception | None
+    ) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
+        if event.function in _REGISTRY:
+            yield "one Production version per model", self._one_in_production
+            yield "every stage move explained by a gate or a person", self._moves_explained
+        if event.function == "trading_bot":
+            yield "no live position without a resting stop", self._stops_rest
+            if error is None:
+                yield "state equals exchange", self._state_equals_exchange
+                yield "no order without a decision", self._orders_decided
+                yield "risk within limits", self._risk_within_limits
+        if event.function == "orchestrator" and error is None:
+            yield "money conserved to the cent", self._money_conserved
+            yield "no event lost", self._nothing_lost
+            if self.system.clock().day == 1:
+                yield "every trade equal to the simulator's", self.divergent
+        if event.function in ("job", "launch_spot_validator"):
+            yield "spend within the limit", self._spend_within_limit
+
+    # The registry
+
+    def _one_in_production(self) -> Iterator[str]:
+        for model in self._models():
+            live = [v.number for v in self._life(model).versions_in(Stage.PRODUCTION)]
+            if len(live) > 1:
+                yield f"{model} has versions {live} in Production"
+
+    def _moves_explained(self) -> Iterator[str]:
+        for model in self._models():
+            for version in self._life(model).versions():
+                before = self._stages.get((model, version.number), Stage.NONE)
+                if version.stage is before:
+                    continue
+                if not version.settled:  # the orchestrator writes down what a person did
+                    if (model, version.number, version.stage) not in self.people.moved:
+                        yield f"{model} version {version.number} is in {version.stage} unsaid"
+                    continue
+                self._stages[model, version.number] = version.stage
+                entry = version.entry(version.stage)
+                if entry is None or not entry.why:
+                    yield f"{model} version {version.number}: {version.stage}, and nobody says why"
+                elif entry.who == PERSON:
+                    if (model, version.number, version.stage) not in self.people.moved:
+                        yield f"{model} version {version.number}: no person moved it"
+                elif entry.who not in ("orchestrator", "model_validator", "model_retrainer"):
+                    yield f"{model} version {version.number} was moved by {entry.who}"
+
+    # Positions and orders
+
+    def _stops_rest(self) -> Iterator[str]:
+        now, account = self.system.clock(), self.system.exchange.account
+        for symbol, holding in account.holdings.items():
+            held = holding.amount
+            resting = [
+                stop
+                for stop in account.open_stops(symbol)
+                if stop["reduceOnly"]
+                and (stop["side"] == "SELL") == (held > 0)
+                and Decimal(stop["quantity"]) >= abs(held)
+            ]
+            if not held or resting:
+                self._stopless_since.pop(symbol, None)
+                continue
+            since = self._stopless_since.setdefault(symbol, now)
+            if now - since > _WITHOUT_STOP and not self._out_of_reach():
+                yield f"{held} {symbol} without a stop since {since}"
+
+    def _state_equals_exchange(self) -> Iterator[str]:
+        held = {
+            symbol: holding.amount
+            for symbol, holding in self.system.exchange.account.holdings.items()
+            if holding.amount
+        }
+        remembered = {
+            symbol: position.side * position.quantity
+            for symbol, position in self._account(LIVE).positions.items()
+        }
+        if held != remembered:
+            yield f"the exchange holds {held}, the bot remembers {remembered}"
+
+    def _orders_decided(self) -> Iterator[str]:
+        orders = self.system.exchange.account.orders
+        new = [o for o in orders if int(o["orderId"]) > self._orders_seen]
+        if not new:
+            return
+        self._orders_seen = max(int(order["orderId"]) for order in new)
+        known = {p.position_id for p in self._account(LIVE).positions.values()}
+        journal = Journal(self.system.state)
+        for strategy in self._strategies():
+            known |= {trade.position_id for trade in journal.trades(strategy, "live")[-20:]}
+        for order in new:
+            name = str(order["clientOrderId"])
+            if name.startswith(("web_", "algo_")) or order["executedQty"] in ("0", "0.0"):
+                continue
+            if name.rpartition("-")[0] not in known:
+                yield f"order {name} belongs to no decision"
+
+    def _risk_within_limits(self) -> Iterator[str]:
+        accounts = self.system.state.items(PARTITION)
+        positions = {
+            item.key: read_account(item.value, item.key).positions
+            for item in accounts
+            if item.value.get("positions")
+        }
+        ids = {each.position_id for book in positions.values() for each in book.values()}
+        new, self._known = ids - self._known, ids
+        if not new:
+            return
+        limits = self.system.settings.risk()
+        leverage = Decimal(repr(self.system.config.leverage.max_leverage))
+        for name, book in positions.items():
+            opened = [each for each in book.values() if each.position_id in new]
+            if not opened or any(each.entry_price is None for each in book.values()):
+                continue
+            equity = self._equity(name)
+            risk = sum((_risk(each) for each in book.values()), Decimal(0))
+            if risk > equity * Decimal(repr(limits.risk_exposition)) * _ROOM:
+                yield f"{name}: {risk:.2f} of {equity:.2f} USD are at risk"
+            for each in opened:
+                notional = each.quantity * Decimal(repr(each.entry))
+                if notional > equity * leverage * _ROOM:
+                    yield f"{name}: {each.position_id} is {notional:.2f} of {equity:.2f} USD"
+
+    # Money
+
+    def _money_conserved(self) -> Iterator[str]:
+        account = self.system.exchange.account
+        if abs(account.wallet - self.capital - account.income_in_all) > CENT:
+            yield f"wallet {account.wallet}, income {account.income_in_all} on {self.capital}"
+        journal, strategies = Journal(self.system.state), self._strategies()
+        if not self._account(LIVE).positions:
+            earned = sum(
+                (t.profit for each in strategies for t in journal.trades(each, "live")), Decimal(0)
+            )
+            had = account.wallet - account.transferred - self.capital
+            if abs(had - earned) > CENT:
+                yield f"the live account earned {had:.4f}, its trades {earned:.4f} USD"
+        for item in self.system.state.items(paper_exchange.PARTITION):
+            paper = PaperAccount.model_validate(item.value)
+            if paper.positions or self._account(item.key).positions:
+                continue
+            strategy = item.key.removeprefix("paper/")
+            earned = sum((t.profit for t in journal.trades(strategy, "paper")), Decimal(0))
+            had = paper.balance - Decimal(repr(self.system.settings.risk().paper_capital))
+            if abs(had - earned) > CENT:
+                yield f"{item.key} earned {had:.4f}, its trades {earned:.4f} USD"
+
+    def _spend_within_limit(self) -> Iterator[str]:
+        now, spot = self.system.clock(), self.system.spot
+        month = [
+            job for job in spot.ended
+            if job.ended_at and (job.ended_at.year, job.ended_at.month) == (now.year, now.month)
+        ]  # fmt: skip
+        spent = sum(spot.cost(job) for job in month)
+        limit = self.system.settings.cost().monthly_cost_limit
+        if spent > limit:
+            yield f"${spent:.2f} spent in {now:%Y-%m}, the limit is ${limit:.2f}"
+
+    # Events
+
+    def _nothing_lost(self) -> Iterator[str]:
+        for letter in self.system.queue.dead_letters():
+            yield f"message {letter.body} was given up"
+        now = self.system.clock()
+        for request in self.system.quiet_stack.requests.all():
+            if request.status in ("waiting", "running") and now - request.requested_at > _STUCK:
+                yield f"campaign {request.campaign_id} is {request.status}: {request.reason}"
+
+    # The simulator
+
+    def divergent(self) -> Iterator[str]:
+        """Trades that are not the simulator's, where nobody's outage or hand explains it."""
+        for book, table in self.tables():
+            for row in table.itertuples():
+                if not self._explained(book, row):
+                    yield f"{book}: {row.explained}: {row}"
+
+    def tables(self) -> Iterator[tuple[Book, pd.DataFrame]]:
+        """Each strategy's trades beside the simulator's, by book."""
+        journal = Journal(self.system.state)
+        for asset, timeframe in self.system.config.markets:
+            model = f"{asset}-{timeframe}"
+            versions = self._life(model).versions()
+            candles = self.system.market.closed(asset, timeframe, 10**6)
+            for strategy in sorted({v.strategy_id for v in versions if v.strategy_id}):
+                own = [v for v in versions if v.strategy_id == strategy]
+                for book in STAGES:
+                    trades = journal.trades(strategy, book)
+                    table = divergence_table(
+                        read_recorded(journal, strategy, book, own, trades),
+                        candles,
+                        timeframe,
+                        self.system.config.costs,
+                        lambda number, model=model: load_bundle(  # type: ignore[misc]
+                            self.system.registry, model, number
+                        ),
+                    )
+                    if table is not None and len(table):
+                        yield book, table.assign(strategy=strategy)
+
+    def _explained(self, book: Book, row: Any) -> bool:
+        """Whether a row is the simulator's trade, or why not is known.
+
+        With real orders a stop rests rounded to the exchange's tick, and fees and funding are
+        the exchange's. While a part was out of reach, a stop could not be moved.
+        """
+        if row.explained == Explanation.SAME:
+            return True
+        prices = (row.entry_price_difference, row.exit_price_difference)
+        if book == "live" and all(abs(each) <= self.tick for each in prices):
+            return True
+        begin = row.decision_time - pd.Timedelta(minutes=20)
+        ends = [t for t in (row.exit_time_live, row.exit_time_simulated) if not pd.isna(t)]
+        return self.system.fate.any_outage(begin, max(ends) + pd.Timedelta(hours=1))
+
+    # What is looked at
+
+    def _out_of_reach(self) -> bool:
+        return any(self.system.fate.outage(what) for what in ("exchange", "table"))
+
+    def _models(self) -> list[str]:
+        return [f"{asset}-{timeframe}" for asset, timeframe in self.system.config.markets]
+
+    def _life(self, model: str) -> Lifecycle:
+        return Lifecycle(self.system.registry, model, milliseconds(self.system.clock))
+
+    def _strategies(self) -> set[str]:
+        return {
+            version.strategy_id
+            for model in self._models()
+            for version in self._life(model).versions()
+            if version.strategy_id
+        }
+
+    def _account(self, name: str) -> Account:
+        item = self.system.state.get(PARTITION, name)
+        return read_account(item.value if item else {}, name)
+
+    def _equity(self, name: str) -> Decimal:
+        if name == LIVE:
+            return self.system.exchange.account.equity
+        item = self.system.state.get(paper_exchange.PARTITION, name)
+        return PaperAccount.model_validate(item.value).balance if item else Decimal(0)
+
+
+def _risk(position: Position) -> Decimal:
+    entry, stop = Decimal(repr(position.entry)), Decimal(repr(position.stop))
+    return open_risk(position.side, position.quantity, entry, stop)
