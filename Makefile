@@ -21,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 .PHONY: help demo ui paper test testsdk torture check bench layer schema lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## a whole discovery campaign on an embedded, synthetic market
 	@mkdir -p var
@@ -57,7 +57,7 @@ bench: $(VENV)/.installed-bench ## the benchmarks; each prints ratios from one r
 	@for file in benchmarks/[a-z]*.py; do name=$$(basename $$file .py); \
 		echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
 
-layer: $(VENV)/.installed-dev ## build Lambda's layer with python3.12, and prove every handler on it
+layer: $(VENV)/.installed-dev ## build Lambda's layer with python3.12; on Linux, prove every handler on it
 	@$(PY) -m infra.layer build
 	@$(PY) -m infra.layer check
 

@@ -5,6 +5,7 @@
     python -m infra deploy --stage prod --preview
     python -m infra deploy --stage prod --set OperatorEmail=me@example.org
     python -m infra pipeline --stage prod --connection ARN
+    python -m infra call --stage prod config_service '{}'
     python -m infra secrets
     python -m infra costs
     python -m infra privileges

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
@@ -14,9 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from infra import privileges
+from infra.calls import called_here, invoked
 from infra.costs import SECONDS, Month, bill, limit_usd, read_unit_prices
 from infra.deployment import ARTIFACTS, Build, Deployment, kept
 from infra.stacks import Change, Stacks
+from infra.stage import Stage
 from infra.templates import FOLDER
 from store.aws import client
 from store.prices import load_prices
@@ -49,16 +52,25 @@ def add(commands: Any) -> None:
 
     pipeline = commands.add_parser("pipeline", help="deploy the pipeline, which deploys the rest")
     _about_stage(pipeline)
-    pipeline.add_argument("--connection", required=True, help="ARN of the connection to GitHub")
-    pipeline.add_argument(
-        "--branch", default="main", help="whose pushes are deployed (%(default)s)"
-    )
+    pipeline.add_argument("--connection", help="ARN of the connection to GitHub; stays once set")
+    pipeline.add_argument("--branch", help="whose pushes are deployed (main); stays once set")
     pipeline.add_argument("--preview", action="store_true", help="show what would change, only")
     pipeline.set_defaults(run=run_pipeline)
 
     teardown = commands.add_parser("teardown", help="delete the stacks; data is kept")
     _about_stage(teardown)
     teardown.set_defaults(run=run_teardown)
+
+    call = commands.add_parser("call", help="call a deployed function")
+    call.add_argument("--stage", required=True, help="name of the deployment, as prod")
+    call.add_argument(
+        "--here",
+        action="store_true",
+        help="its handler in this process, with this shell's rights; for moto without Docker",
+    )
+    call.add_argument("function", help="as config_service")
+    call.add_argument("event", type=_event, help="as JSON")
+    call.set_defaults(run=run_call)
 
     secrets = commands.add_parser("secrets", help="set keys and tokens, unseen, as SecureStrings")
     secrets.set_defaults(run=run_secrets)
@@ -77,6 +89,8 @@ def run_deploy(options: argparse.Namespace) -> int:
     if options.preview and options.separately:
         raise ConfigError("--preview shows main.yaml's changes: leave --separately out")
     deployment = _deployment(options)
+    other = [deployment.root] if options.separately else deployment.separate
+    deployment.ensure_alone(deployment.pipeline, *other)
     build = Build(options.layer, options.functions, options.image_tag or _commit())
     parameters = deployment.publish(build)
     if options.separately:
@@ -95,12 +109,13 @@ def run_deploy(options: argparse.Namespace) -> int:
 def run_pipeline(options: argparse.Namespace) -> int:
     """Deploy the pipeline for the repository that the lever names."""
     deployment = _deployment(options)
+    deployment.ensure_alone(deployment.root)
+    own = {"ConnectionArn": options.connection, "Branch": options.branch}
     parameters = {
         **deployment.publish_templates(),
-        "GithubRepo": SsmSettings(client("ssm")).environment().github_repo,
+        **deployment.by_hand(SsmSettings(client("ssm")).environment().github_repo),
         **deployment.given,
-        "ConnectionArn": options.connection,
-        "Branch": options.branch,
+        **{name: value for name, value in own.items() if value},
     }
     deployment.deploy_pipeline(parameters, _confirming(not options.preview))
     return 0
@@ -116,12 +131,28 @@ def run_teardown(options: argparse.Namespace) -> int:
         console.print(f"  {logical_id} of {stack}.yaml")
     console.print("  the SecureStrings below /trading_system/environment/, and SageMaker's logs")
     console.print(f"  the stack {ARTIFACTS}: builds and images, of all stages")
+    if going_on := deployment.to_go_on():
+        chosen = " ".join(f"--set {name}={value}" for name, value in going_on.items())
+        console.print(
+            f"A later deployment of this stage starts afresh, or goes on with them by:\n  {chosen}",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print("Open positions are not closed: python -m serving stop --emergency, first.")
     if console.input(f"Give the stage's name to go on ({options.stage}): ") != options.stage:
         console.print("Nothing was deleted.")
         return 1
     for name in deployment.remove():
         console.print(f"deleted {name}", highlight=False)
+    return 0
+
+
+def run_call(options: argparse.Namespace) -> int:
+    """Call a function, and print its answer."""
+    call = called_here if options.here else invoked
+    stage = Stage(Stacks(client("cloudformation")), options.stage)
+    name = f"{stage.root}-{options.function}"
+    console.print_json(data=call(client("lambda"), name, options.event))
     return 0
 
 
@@ -195,6 +226,13 @@ def _about_stage(parser: argparse.ArgumentParser) -> None:
 def _deployment(options: argparse.Namespace) -> Deployment:
     chosen = dict(_pair(each) for each in options.set)
     return Deployment(Stacks(client("cloudformation")), options.stage, chosen)
+
+
+def _event(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"no JSON: {error}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

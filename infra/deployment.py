@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.stacks import Change, Stacks
-from infra.templates import FOLDER, Child, children, defaults, resources, template
+from infra.stacks import Change
+from infra.stage import Stage
+from infra.templates import FOLDER, children, defaults, resources, template
 from store.objects import Objects, open_objects
 from strategy.errors import ConfigError
 
@@ -17,7 +17,6 @@ TAGS = {"Project": "CryptoTradingSystem"}
 ARTIFACTS = "trading-system-artifacts"
 """The first stack: its bucket is shared by all deployments."""
 CONFIG = FOLDER.parent / "config.json"
-_STAGE = re.compile(r"[a-z][a-z0-9-]{0,15}")
 
 Confirm = Callable[[list[Change]], bool]
 """Shown what would change, says whether it shall."""
@@ -33,8 +32,8 @@ class Build:
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """One stage of the system.
+class Deployment(Stage):
+    """A stage of the system as it is to be: with what is chosen for it.
 
     Parameters
     ----------
@@ -42,29 +41,15 @@ class Deployment:
         Values of main.yaml's parameters that the operator chose.
     """
 
-    stacks: Stacks
-    stage: str
     given: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        if not _STAGE.fullmatch(self.stage):
-            raise ConfigError(
-                f"stage {self.stage!r}: give up to 16 of a-z, 0-9 and -, beginning with a letter"
-            )
+        super().__post_init__()
         if unknown := set(self.given) - set(defaults("main")):
             raise ConfigError(
                 f"nothing is called {', '.join(sorted(unknown))}: what can be chosen is "
                 f"{', '.join(defaults('main'))}"
             )
-
-    @property
-    def root(self) -> str:
-        """Name of the stack that main.yaml makes."""
-        return f"trading-system-{self.stage}"
-
-    def name_of(self, child: Child) -> str:
-        """Name of a child that is deployed by itself, as the pipeline does."""
-        return f"{self.root}-{child.name}"
 
     def publish_templates(self) -> dict[str, str]:
         """Upload templates alone; returns those of main.yaml's parameters that then are known.
@@ -78,7 +63,7 @@ class Deployment:
         files = open_objects(f"s3://{place['BucketName']}")
         return {
             **defaults("main"),
-            **self._chosen_before(),
+            **self.chosen_before(),
             "Stage": self.stage,
             "ArtifactBucket": place["BucketName"],
             "RepositoryName": place["RepositoryName"],
@@ -140,15 +125,6 @@ class Deployment:
         """Put config.json where the functions read it."""
         open_objects(f"s3://{outputs['BucketName']}").replace("config.json", CONFIG.read_bytes())
 
-    def remove(self) -> Iterator[str]:
-        """Delete the stacks, the last first; yields the names of those that are gone."""
-        names = [
-            f"{self.root}-pipeline",
-            self.root,
-            *(self.name_of(child) for child in reversed(children())),
-        ]
-        return (name for name in names if self.stacks.remove(name))
-
     def changed(
         self, name: str, parameters: Mapping[str, str], url: str, confirm: Confirm
     ) -> dict[str, str] | None:
@@ -167,23 +143,21 @@ class Deployment:
         Parameters
         ----------
         parameters
-            Of main.yaml and of pipeline.yaml; each takes its own.
+            Of main.yaml and of pipeline.yaml, which takes its own. What is not given of them
+            stays as it was.
+
+        Raises
+        ------
+        ConfigError
+            The connection to the repository was never given.
         """
         known = template("pipeline")["Parameters"]
-        own = {name: value for name, value in parameters.items() if name in known}
+        all_of_them = {**self.stacks.parameters(self.pipeline), **parameters}
+        own = {name: value for name, value in all_of_them.items() if name in known}
+        if "ConnectionArn" not in own:
+            raise ConfigError("the first time the pipeline needs its --connection to GitHub")
         url = self._url(parameters, "pipeline")
-        return self.changed(f"{self.root}-pipeline", own, url, confirm)
-
-    def _chosen_before(self) -> dict[str, str]:
-        """What the operator chose in an earlier deployment of this stage."""
-        chosen = set(defaults("main"))
-        names = [*(self.name_of(child) for child in children()), self.root]
-        return {
-            name: value
-            for stack in names
-            for name, value in self.stacks.parameters(stack).items()
-            if name in chosen
-        }
+        return self.changed(self.pipeline, own, url, confirm)
 
     def _upload_templates(self, files: Objects) -> str:
         bodies = {path.name: path.read_bytes() for path in sorted(FOLDER.glob("*.yaml"))}

@@ -6,12 +6,14 @@
     python -m infra.layer check --into var/layer
 
 Both need Python 3.12, as Lambda has it; ``build`` needs the network. The build is the same on
-every machine: wheels for Linux by their hashes, bytecode and zips without times.
+every machine: wheels for Linux by their hashes, bytecode and zips without times. What runs on
+them runs on Linux x86-64 alone: elsewhere ``check`` says that it checks nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
 import shutil
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from infra.layer_check import check
+from infra.layer_check import check, handlers
 from infra.layer_contents import Removed, set_openmp_aside, slim
 from infra.layer_files import (
     compile_besides,
@@ -41,6 +43,7 @@ LIMIT = 262_144_000
 PYTHON = "python3.12"
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64")
 """Older than Amazon Linux 2023, which has glibc 2.34."""
+ELSEWHERE = "built, not checked: its wheels are Linux's"
 
 SOURCES = ("strategy", "store", "registry", "serving", "training", "store/prices.json")
 """The functions' package. No function imports ``training``: its sources are there to be hashed,
@@ -93,6 +96,11 @@ def measure(into: Path, console: Console) -> None:
         )
 
 
+def runs_here() -> bool:
+    """Whether this is a machine that the wheels are for."""
+    return (platform.system(), platform.machine()) == ("Linux", "x86_64")
+
+
 def lay_out_functions(functions: Path, python: str) -> None:
     """Make the folder that Lambda has as ``/var/task``."""
     shutil.rmtree(functions, ignore_errors=True)
@@ -142,8 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if python is None:
             raise ConfigError(f"there is no {options.python} here: give --python")
-        act = build if options.action == "build" else check
-        act(options.into, python, console)
+        if options.action == "build":
+            build(options.into, python, console)
+        elif runs_here():
+            check(options.into, python, console)
+        else:
+            handlers(options.into)  # so that a missing layer is still told of
+            console.print(ELSEWHERE, highlight=False)
     except TradingSystemError as error:
         Console(stderr=True).print(f"[red bold]error:[/] {escape(str(error))}", highlight=False)
         return exit_status(error)

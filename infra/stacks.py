@@ -54,6 +54,11 @@ class Stacks:
             return None
         return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
 
+    def exists(self, name: str) -> bool:
+        """Whether there is such a stack; one that was only proposed is none yet."""
+        found = self._described(name)
+        return found is not None and found["StackStatus"] not in _FRESH
+
     def parameters(self, name: str) -> dict[str, str]:
         """The parameters that a stack has now; none, if there is no such stack."""
         found = self._described(name) or {}

@@ -30,6 +30,7 @@ from infra.layer_check import called, handlers, imported_later
 from registry.connection import connect
 from registry.lifecycle import Lifecycle, Stage
 from registry.loading import load_bundle
+from rehearsal.binance.klines import binance_server
 from serving.campaign_requests import Campaign
 from serving.trading.positions import PARTITION
 from store.aws import client
@@ -37,7 +38,6 @@ from store.candle_archive import open_archive
 from strategy.errors import RetryError
 from tests.aws_account import BUCKET, Account, account
 from tests.aws_fakes import aws_server
-from tests.integration.binance_klines_server import binance_server
 from tests.launch_world import sqs_record, state_change
 from tests.retrain_world import (
     EVENT,
@@ -82,6 +82,8 @@ class Functions:
 
 @pytest.fixture(scope="module")
 def functions(tmp_path_factory: pytest.TempPathFactory) -> Functions:
+    if not layer.runs_here():
+        pytest.skip(layer.ELSEWHERE)
     if PYTHON is None:
         pytest.skip(f"there is no {layer.PYTHON} here, which is Lambda's")
     lock = BUILT / layer.LOCK.name

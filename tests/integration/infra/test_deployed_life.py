@@ -28,6 +28,7 @@ from registry.connection import connect, ensure_store
 from registry.lifecycle import Lifecycle
 from registry.live_run import LiveRun, LiveRuns
 from registry.loading import load_bundle
+from rehearsal.binance.futures import API_KEY, API_SECRET
 from serving import __main__ as command
 from serving.journal import Book, Journal, TradeRecord
 from serving.trading.positions import LIVE, PARTITION, paper_account
@@ -40,7 +41,6 @@ from tests.captured_calls import ACCOUNT_ID
 from tests.deployed_life import BTC, Life, deployed_life
 from tests.deployed_scenarios import requests, state
 from tests.deployed_system import APP
-from tests.integration.binance_futures_server import API_KEY, API_SECRET
 from tests.integration.infra.test_infra_privileges import permits, statements_of
 from tests.retrain_world import market
 

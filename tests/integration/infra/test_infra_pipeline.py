@@ -8,9 +8,11 @@ from fnmatch import fnmatch
 from typing import Any
 
 import pytest
+from moto.events.models import EventPattern
 
 from infra.privileges import statements_of
 from infra.templates import FOLDER, children, in_words, resources
+from store.aws import REGION
 from tests.deployed_system import FUNCTIONS
 from tests.integration.infra.template_parts import CHILDREN, listed, properties, schema
 
@@ -96,6 +98,86 @@ def test_every_step_has_a_role_of_its_own() -> None:
     assert sorted(roles.values()) == sorted(
         [{"CodeStarSourceConnection"}, {"CodeBuild"}, {"CloudFormation"}, {"S3"}]
     )
+
+
+def event(kind: str, state: str, **detail: Any) -> dict[str, Any]:
+    """As CodePipeline sends them."""
+    return {
+        "version": "0",
+        "detail-type": f"CodePipeline {kind} Execution State Change",
+        "source": "aws.codepipeline",
+        "region": REGION,
+        "detail": {
+            "pipeline": "trading-system-prod",
+            "execution-id": "01234567-0123-0123-0123-012345678901",
+            "state": state,
+            **detail,
+        },
+    }
+
+
+def action(category: str, state: str) -> dict[str, Any]:
+    kind = {"owner": "AWS", "category": category, "provider": "Manual", "version": "1"}
+    return event("Action", state, stage="Storage", action="Approve", type=kind)
+
+
+def told(sent: Mapping[str, Any]) -> list[str]:
+    """What the operator reads of an event."""
+    notices = []
+    for _, resource in resources("pipeline", "AWS::Events::Rule"):
+        rule = resource["Properties"]
+        pattern = json.dumps(rule["EventPattern"])
+        assert '{"Ref": "Pipeline"}' in pattern
+        pattern = pattern.replace('{"Ref": "Pipeline"}', '"trading-system-prod"')
+        if EventPattern.load(pattern).matches_event(sent):
+            [target] = rule["Targets"]
+            assert target["Arn"] == {"Ref": "Notices"}
+            text = target["InputTransformer"]["InputTemplate"]
+            for name, path in target["InputTransformer"]["InputPathsMap"].items():
+                value: Any = sent
+                for step in path.removeprefix("$.").split("."):
+                    value = value[step]
+                text = text.replace(f"<{name}>", value)
+            notices.append(json.loads(text))
+    return notices
+
+
+def test_the_operator_hears_of_an_approval_that_waits_and_of_a_failure() -> None:
+    place = f"https://{REGION}.console.aws.amazon.com/codesuite/codepipeline/pipelines/"
+    place += "trading-system-prod/view"
+    [waits] = told(action("Approval", "STARTED"))
+    assert waits.startswith("Pipeline trading-system-prod: the change of Storage waits")
+    assert waits.endswith(place)
+    [failed] = told(event("Pipeline", "FAILED"))
+    assert failed.startswith("Pipeline trading-system-prod failed, execution 01234567-")
+    assert failed.endswith(place)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        action("Deploy", "STARTED"),
+        action("Approval", "SUCCEEDED"),
+        event("Pipeline", "STARTED"),
+        event("Pipeline", "SUPERSEDED"),
+        event("Stage", "FAILED", stage="Build"),
+        {**event("Pipeline", "FAILED"), "detail": {"pipeline": "another", "state": "FAILED"}},
+    ],
+    ids=lambda sent: f"{sent['detail-type'].split()[1]} {sent['detail']['state']}",
+)
+def test_the_operator_hears_of_nothing_else(sent: Mapping[str, Any]) -> None:
+    assert told(sent) == []
+
+
+def test_rules_may_speak_to_the_operator_whom_the_stack_itself_knows() -> None:
+    email = properties("pipeline", "Email")
+    assert email["TopicArn"] == {"Ref": "Notices"}
+    assert email["Endpoint"] == {"Ref": "OperatorEmail"}
+    allowed, denied = properties("pipeline", "NoticesPolicy")["PolicyDocument"]["Statement"]
+    assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
+    assert (allowed["Action"], allowed["Resource"]) == ("sns:Publish", {"Ref": "Notices"})
+    assert "Condition" not in allowed  # EventBridge fulfils none at a topic
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 NOT_NEEDED = (
