@@ -94,12 +94,19 @@ class Stage:
         The pipeline's stack comes after those that it deploys, which may not know of it yet.
         """
         chosen = set(defaults("main"))
-        names = [*self.separate, self.pipeline, self.root]
+        # Not what a child has from another: an App's address is told by the stack that made it.
+        may_tell = {
+            self.name_of(child): {
+                name for name, source in child.parameters.items() if "Ref" in source
+            }
+            for child in children()
+        }
+        may_tell |= {self.pipeline: chosen, self.root: chosen}
         return {
             name: value
-            for stack in names
+            for stack, own in may_tell.items()
             for name, value in self.stacks.parameters(stack).items()
-            if name in chosen
+            if name in chosen & own
         }
 
     def remove(self) -> Iterator[str]:

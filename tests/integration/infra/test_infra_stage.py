@@ -25,7 +25,8 @@ PIPELINE = f"{ROOT}-pipeline"
 CHILDREN = [f"{ROOT}-{child.name}" for child in children()]
 CONNECTION = "arn:aws:codeconnections:ap-southeast-1:123456789012:connection/0a1b2c3d"
 OURS = "git@github.com:ana/trading.git"
-ANY = "Resources: {Topic: {Type: AWS::SNS::Topic}}"
+TOPIC = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+ANY = json.dumps(TOPIC)
 
 
 class MotosStacks(Stacks):
@@ -33,8 +34,7 @@ class MotosStacks(Stacks):
 
     def propose(self, name: str, *arguments: Any, **body: str) -> list[Change]:
         if name == PIPELINE:
-            topic = {"Topic": {"Type": "AWS::SNS::Topic"}}
-            part = {"Parameters": template("pipeline")["Parameters"], "Resources": topic}
+            part = {"Parameters": template("pipeline")["Parameters"]} | TOPIC
             body = {"TemplateBody": json.dumps(part)}
         return super().propose(name, *arguments, **body)
 
@@ -89,6 +89,13 @@ def test_what_was_chosen_last_counts_before_the_pipeline_has_deployed_it(tmp_pat
     assert stacks().parameters(PIPELINE)["Branch"] == "main"
     assert run("pipeline", "--branch", "stable") == 0
     assert stacks().parameters(PIPELINE)["OperatorEmail"] == "eva@example.org"
+
+
+def test_what_one_stack_tells_another_was_chosen_by_nobody() -> None:
+    for child, uri in (("mlflow", ""), ("processing", APP)):  # an App of the system's own
+        body = json.dumps({"Parameters": {"TrackingUri": {"Type": "String"}}} | TOPIC)
+        stacks().put(f"{ROOT}-{child}", {"TrackingUri": uri}, {}, TemplateBody=body)
+    assert Deployment(stacks(), STAGE, {}).chosen_before() == {"TrackingUri": ""}
 
 
 def test_the_pipeline_follows_the_lever_once_a_person_sets_it(tmp_path: Path) -> None:
