@@ -1,11 +1,15 @@
 """Before hours of search are bought: would random entries pass the Monte Carlo gate at all?
 
 Random entries need only the exits and the costs, so the gate that a strategy must pass at
-the end can be estimated in seconds at the start, with what would change the answer.
+the end can be estimated in seconds at the start, with what would change the answer. Every
+campaign begins with it; as a command it tries a whole grid of exit rules and fees::
+
+    python -m training.preflight --candles BTCUSDT-1h.parquet
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -160,3 +164,9 @@ def preflight_table(result: Preflight, config: Config) -> Table:
             )
         table.add_section()
     return table
+
+
+if __name__ == "__main__":
+    from training.preflight_command import main
+
+    sys.exit(main())
