@@ -12,9 +12,8 @@ lets only one rest (-4130): the new stop must rest before the old one goes.
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 
@@ -28,6 +27,7 @@ from store.binance_rows import Row
 from store.clock import Clock, utc_now
 from store.exchange import (
     Balance,
+    ExchangeFill,
     ExchangePosition,
     Income,
     OrderState,
@@ -42,7 +42,9 @@ from strategy.sizing import MarketFilters
 _RECEIVE_WINDOW_MS = 5000
 _TIMEOUT_MS = 10_000
 _FILTERS_LAST = timedelta(hours=1)
-_INCOME_PAGE = 1000  # the most that Binance gives
+_PAGE = 1000  # the most that Binance gives
+_FILLS_WINDOW_MS = 7 * 24 * 3_600_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def connect_futures(api_key: str, api_secret: str, environment: str = "live") -> ccxt.binanceusdm:
@@ -164,19 +166,29 @@ class BinanceFutures:
 
     def income(self, since: datetime) -> list[Income]:
         what = f"income since {since:%Y-%m-%d %H:%M:%S}"
-        start = math.ceil(since.timestamp() * 1000)
+        start = _milliseconds(since)
         found: list[Income] = []
         for page in count(1):
             answer = self._ask.repeated(
                 what,
                 self.exchange.fapiPrivateGetIncome,
-                {"startTime": start, "page": page, "limit": _INCOME_PAGE},
+                {"startTime": start, "page": page, "limit": _PAGE},
             )
             with understood(what):
                 found += rows.income(answer)
-                if len(answer) < _INCOME_PAGE:
+                if len(answer) < _PAGE:
                     break
         return sorted(found, key=lambda income: income.time)
+
+    def fills(self, symbol: str, since: datetime) -> list[ExchangeFill]:
+        what = f"fills of {symbol} since {since:%Y-%m-%d %H:%M:%S}"
+        begin, end = _milliseconds(since), _milliseconds(self.server_time())
+        found: list[ExchangeFill] = []
+        for start in range(begin, end + 1, _FILLS_WINDOW_MS):
+            found += self._fills_between(
+                what, symbol, start, min(start + _FILLS_WINDOW_MS - 1, end)
+            )
+        return found
 
     def prepare(self, symbol: str, leverage: int) -> None:
         for what, request, params in (
@@ -326,17 +338,46 @@ class BinanceFutures:
 
     def _fee(self, order: Row, filled: Decimal) -> Decimal | None:
         """What the fills of an order cost, USD; None while not all of them are listed."""
-        what = f"fills of order {order['orderId']} of {order['symbol']}"
-        answer = self._ask.repeated(what, self.exchange.fapiPrivateGetUserTrades, order)
-        with understood(what):
-            if sum(Decimal(row["qty"]) for row in answer) != filled:
-                return None
-            assets: dict[str, Decimal] = {}
-            for row in answer:
-                asset = row["commissionAsset"]
-                assets[asset] = assets.get(asset, Decimal(0)) + Decimal(row["commission"])
-        return sum((cost * self._dollars(asset) for asset, cost in assets.items()), Decimal(0))
+        fills = self._fills(f"fills of order {order['orderId']} of {order['symbol']}", order)
+        fees = [fill.fee for fill in fills if fill.fee is not None]
+        if len(fees) < len(fills) or sum(fill.quantity for fill in fills) != filled:
+            return None
+        return sum(fees, Decimal(0))
 
-    def _dollars(self, asset: str) -> Decimal:
+    def _fills_between(self, what: str, symbol: str, start: int, end: int) -> list[ExchangeFill]:
+        """Those of a span of milliseconds, its end included.
+
+        Of more than a page Binance does not say which ones it gives: halves are asked for.
+        """
+        found = self._fills(
+            what, {"symbol": symbol, "startTime": start, "endTime": end, "limit": _PAGE}
+        )
+        if len(found) < _PAGE or start == end:
+            return found
+        middle = (start + end) // 2
+        return [
+            *self._fills_between(what, symbol, start, middle),
+            *self._fills_between(what, symbol, middle + 1, end),
+        ]
+
+    def _fills(self, what: str, asked: Row) -> list[ExchangeFill]:
+        answer = self._ask.repeated(what, self.exchange.fapiPrivateGetUserTrades, asked)
+        with understood(what):
+            assets = sorted({row["commissionAsset"] for row in answer})
+        dollars = {asset: self._dollars(asset) for asset in assets}
+        with understood(what):
+            return rows.fills(answer, dollars)
+
+    def _dollars(self, asset: str) -> Decimal | None:
         """Price of what the fee was paid in: BNB, where the account wants its discount."""
-        return Decimal(1) if asset == "USDT" else self.last_price(f"{asset}USDT")
+        if asset == "USDT":
+            return Decimal(1)
+        try:
+            return self.last_price(f"{asset}USDT")
+        except ConfigError:  # not traded
+            return None
+
+
+def _milliseconds(time: datetime) -> int:
+    """The first that is not before a moment."""
+    return -((_EPOCH - time) // timedelta(milliseconds=1))

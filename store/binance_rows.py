@@ -6,12 +6,14 @@ been a float. An answer of another form raises what ``store.binance_errors.under
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
 from store.exchange import (
     Balance,
+    ExchangeFill,
     ExchangePosition,
     Income,
     OrderState,
@@ -120,6 +122,7 @@ def order_state(row: Row, fee: Decimal | None) -> OrderState:
     status = "EXPIRED" if row["status"] == "EXPIRED_IN_MATCH" else row["status"]
     return OrderState(
         client_order_id=row["clientOrderId"],
+        number=str(row["orderId"]),
         symbol=row["symbol"],
         side=_side(row["side"]),
         status=OrderStatus(status.lower()),
@@ -128,6 +131,24 @@ def order_state(row: Row, fee: Decimal | None) -> OrderState:
         average_price=Decimal(row["avgPrice"]) if filled else None,
         fee=fee,
         time=moment(row["updateTime"]),
+    )
+
+
+def fills(answer: list[Row], dollars: Mapping[str, Decimal | None]) -> list[ExchangeFill]:
+    """Fills in order of time; fees by the price of each asset that they were paid in."""
+    ordered = sorted(answer, key=lambda row: (int(row["time"]), int(row["id"])))
+    return [_fill(row, dollars[row["commissionAsset"]]) for row in ordered]
+
+
+def _fill(row: Row, worth: Decimal | None) -> ExchangeFill:
+    return ExchangeFill(
+        order_number=str(row["orderId"]),
+        symbol=row["symbol"],
+        side=_side(row["side"]),
+        quantity=Decimal(row["qty"]),
+        price=Decimal(row["price"]),
+        fee=None if worth is None else Decimal(row["commission"]) * worth,
+        time=moment(row["time"]),
     )
 
 

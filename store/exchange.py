@@ -127,6 +127,8 @@ class OrderState:
 
     Parameters
     ----------
+    number
+        The exchange's own id of the order, which its fills have.
     side
         1 buys, -1 sells.
     quantity, filled
@@ -141,6 +143,7 @@ class OrderState:
     """
 
     client_order_id: str
+    number: str
     symbol: str
     side: int
     status: OrderStatus
@@ -173,6 +176,33 @@ class StopOrder:
     reduce_only: bool
     status: StopStatus
     order: OrderState | None
+    time: datetime
+
+
+@dataclass(frozen=True)
+class ExchangeFill:
+    """What an order bought or sold at one price, whoever sent it.
+
+    Parameters
+    ----------
+    order_number
+        Of the order: :attr:`OrderState.number`.
+    side
+        1 bought, -1 sold.
+    quantity
+        Above 0, in units of the base asset.
+    price
+        USD.
+    fee
+        USD, by the present price of what it was paid in; None where that has no price.
+    """
+
+    order_number: str
+    symbol: str
+    side: int
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal | None
     time: datetime
 
 
@@ -231,6 +261,19 @@ class Exchange(Protocol):
         """Funding and transfers from then on (inclusive), in order of time.
 
         They explain :meth:`balance` beside fills. Binance remembers three months.
+        """
+        ...
+
+    def fills(self, symbol: str, since: datetime) -> list[ExchangeFill]:
+        """All of the account in a symbol, whoever sent the order, in order of time.
+
+        A person's orders and those that liquidate a position are among them. What was filled a
+        moment ago may not be listed yet.
+
+        Parameters
+        ----------
+        since
+            Inclusive. Binance remembers six months, an account with virtual money one week.
         """
         ...
 

@@ -16,6 +16,7 @@ from store.clock import Clock
 from store.exchange import (
     Balance,
     DuplicateOrderError,
+    ExchangeFill,
     ExchangePosition,
     Income,
     InsufficientMarginError,
@@ -118,6 +119,17 @@ class PaperExchange:
             if row.time >= since
         ]
         return sorted(found, key=lambda income: income.time)
+
+    def fills(self, symbol: str, since: datetime) -> list[ExchangeFill]:
+        """Of its own orders and stops, each filled whole: nobody else trades virtual money."""
+        found = [
+            ExchangeFill(
+                name, symbol, order.side, order.quantity, order.price, order.fee, order.time
+            )
+            for name, order in self._now().orders.items()
+            if order.symbol == symbol and order.time >= since
+        ]
+        return sorted(found, key=lambda fill: fill.time)
 
     def prepare(self, symbol: str, leverage: int) -> None:
         account = self._now()
@@ -269,6 +281,7 @@ class PaperExchange:
         order = self._account.orders[name]
         return OrderState(
             client_order_id=name,
+            number=name,
             symbol=order.symbol,
             side=order.side,
             status=OrderStatus.FILLED,

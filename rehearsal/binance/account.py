@@ -19,6 +19,7 @@ from rehearsal.binance.orders import Row, order_row, stop_row, trade_row
 from rehearsal.binance.position import ZERO, Holding
 
 FUNDING_INTERVAL_MS = 8 * 3_600_000
+_WEEK_MS = 7 * 24 * 3_600_000
 _INCOME_KEPT_MS = 60 * 24 * 3_600_000
 _OPEN = ("NEW", "PARTIALLY_FILLED")
 _WAITING = ("NEW", "TRIGGERED")
@@ -258,12 +259,20 @@ class FuturesAccount:
         return [o for o in self.orders if o["symbol"] == symbol and o["status"] in _OPEN]
 
     def fills_of(self, asked: dict[str, str]) -> list[Row]:
+        """GET userTrades: of a week at most, and the newest of them where they are too many."""
+        end = int(asked.get("endTime", self.now))
+        start = int(asked.get("startTime", end - _WEEK_MS))
+        if end - start > _WEEK_MS:
+            raise RefusalError(-1127, "More than 7 days between startTime and endTime.")
         wanted = asked.get("orderId")
-        return [
+        found = [
             trade
             for trade in self.trades
-            if trade["symbol"] == asked["symbol"] and wanted in (None, str(trade["orderId"]))
+            if trade["symbol"] == asked["symbol"]
+            and wanted in (None, str(trade["orderId"]))
+            and start <= trade["time"] <= end
         ]
+        return found[-min(int(asked.get("limit", 500)), 1000) :]
 
     # Stops
 

@@ -97,13 +97,15 @@ class BinanceServer:
             return []
         limit = min(int(query["limit"]), MAX_LIMIT)
         opens = frame.index.as_unit("ns").asi8 // 10**6
-        asked = opens >= int(query["startTime"])
+        first = int(opens.searchsorted(int(query["startTime"])))
+        last = len(opens)
         if self.minds_the_end:
-            asked &= opens <= int(query["endTime"])
+            last = int(opens.searchsorted(int(query["endTime"]), side="right"))
+        rows = slice(first, min(last, first + limit))
         length = timeframe_delta(query["interval"]).value // 10**6
         return [
             [int(at), *(str(value) for value in row), int(at) + length - 1, "0", 1, "0", "0", "0"]
-            for at, row in zip(opens[asked][:limit], frame.to_numpy()[asked][:limit], strict=True)
+            for at, row in zip(opens[rows], frame.iloc[rows].to_numpy(), strict=True)
         ]
 
 

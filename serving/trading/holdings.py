@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from serving.journal import TradeRecord
+from serving.trading.closed_by_hand import fills_by_hand
 from serving.trading.desk import Desk
 from serving.trading.positions import Fill, LastExit, Position
 from serving.trading.stepping import stepped
@@ -104,23 +105,30 @@ def _with_stops_counted(desk: Desk, position: Position) -> Position:
 
 
 def _taken_by_hand(desk: Desk, position: Position, quantity: Decimal) -> Position:
-    now, price = desk.clock(), desk.exchange.last_price(position.asset)
+    number = len(position.exits)
+    fills = fills_by_hand(desk, position, quantity)
+    told = "filled, as the exchange lists it, at"
+    if not fills:
+        told = "the exchange does not list these fills; counted at the last price,"
+        price = desk.exchange.last_price(position.asset)
+        name = f"by-hand-{number}"
+        fills = (Fill(order_id=name, quantity=quantity, price=price, fee=None, time=desk.clock()),)
+    price = sum((fill.quantity * fill.price for fill in fills), Decimal(0)) / quantity
     why = (
         f"{quantity:f} of {position.quantity:f} {position.asset} of {position.position_id} were "
-        f"closed by nobody that the bot knows of; counted at the last price, {price:f}"
+        f"closed by nobody that the bot knows of; {told} {float(price):.10g}"
     )
-    number = len(position.exits)
-    fill = Fill(order_id=f"by-hand-{number}", quantity=quantity, price=price, fee=None, time=now)
-    left = position.quantity - quantity
-    if left == 0:
-        desk.intervene(position.strategy_id, now, "close", why, price)
+    left, time = position.quantity - quantity, fills[-1].time
+    # Where a stop has closed the rest after them, it has ended the position.
+    if left == 0 and all(fill.time <= time for fill in position.exits):
+        desk.intervene(position.strategy_id, time, "close", why, price)
         position = position.but(leaving=CLOSED)
     desk.say(
         f"{position.position_id}/by-hand/{number}",
         f"{position.asset}: closed by hand at the exchange",
         why,
     )
-    return desk.ledger.keep(position.but(exits=(*position.exits, fill), quantity=left))
+    return desk.ledger.keep(position.but(exits=(*position.exits, *fills), quantity=left))
 
 
 def _trade(desk: Desk, position: Position, exit_time: datetime) -> TradeRecord:

@@ -623,6 +623,71 @@ def test_leverage_decides_how_much_margin_is_held(world: World) -> None:
     assert position is not None and position.leverage == 10
 
 
+# Fills
+
+
+def test_fills_are_told_in_order_of_time_with_their_orders_and_fees(
+    world: World, exchange: Exchange, seen: Sides
+) -> None:
+    entry, entered_at = enter(exchange, seen.side), world.now()
+    world.jump(seen.at(1000))
+    part, left_at = leave(exchange, seen.side, D("0.005")), world.now()
+    stop_at(exchange, seen.at(500), seen.side, quantity=D("0.015"))
+    world.candle(*seen.candle(900, 900, 400, 400))
+    stopped = fill_of(exchange)
+    told = exchange.fills(BTC, START)
+    assert [(fill.order_number, fill.time) for fill in told] == [
+        (entry.number, entered_at), (part.number, left_at), (stopped.number, stopped.time),
+    ]  # fmt: skip
+    assert [(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee) for fill in told] == [
+        (BTC, side, quantity, price, quantity * price * FEE)
+        for side, quantity, price in (
+            (seen.side, QUANTITY, D(50_000)),
+            (-seen.side, D("0.005"), D(seen.at(1000))),
+            (-seen.side, D("0.015"), D(seen.at(500))),
+        )
+    ]
+    assert len({fill.order_number for fill in told}) == 3
+    profit = sum((-fill.side * fill.quantity * fill.price - (fill.fee or 0) for fill in told), D(0))
+    assert exchange.balance().total == 10_000 + profit
+
+
+def test_fills_begin_with_the_moment_that_is_asked_for(world: World, exchange: Exchange) -> None:
+    enter(exchange)
+    world.jump("51000")
+    leave(exchange)
+    moment = world.now()
+    assert [fill.side for fill in exchange.fills(BTC, moment)] == [-1]
+    assert exchange.fills(BTC, moment + timedelta(microseconds=1)) == []
+    assert exchange.fills("ETHUSDT", START) == []
+
+
+def test_the_fills_of_an_order_that_was_filled_in_parts_have_its_number(
+    binance: BinanceWorld,
+) -> None:
+    """Virtual orders are filled whole."""
+    binance.account.fills.append(Fill(D("0.5"), rest_waits=True))
+    entry = enter(binance.exchange)
+    binance.jump("50100")
+    told = binance.exchange.fills(BTC, START)
+    assert [(fill.order_number, fill.quantity, fill.price) for fill in told] == [
+        (entry.number, D("0.01"), D(50_000)),
+        (entry.number, D("0.01"), D(50_100)),
+    ]
+
+
+def test_what_a_person_has_traded_is_among_the_fills(binance: BinanceWorld) -> None:
+    """Nobody can trade virtual money by hand."""
+    enter(binance.exchange)
+    binance.account.place(
+        {"symbol": BTC, "side": "SELL", "type": "MARKET", "quantity": "0.02",
+         "reduceOnly": "true", "newClientOrderId": "web_1"}
+    )  # fmt: skip
+    entry, closing = binance.exchange.fills(BTC, START)
+    assert (closing.side, closing.quantity) == (-1, QUANTITY)
+    assert closing.order_number != entry.order_number
+
+
 def wait_until(world: World, moment: datetime) -> None:
     """For virtual money the candle that begins with the funding time must have closed."""
     while world.now() < moment:

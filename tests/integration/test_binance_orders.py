@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -158,6 +158,75 @@ def test_a_client_order_id_that_binance_would_not_take_is_never_sent(
         with pytest.raises(ConfigError, match="client order id"):
             call()
     assert server.requests == []
+
+
+# Fills
+
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+FILLS = "GET /fapi/v1/userTrades"
+DAY_MS = 24 * 3_600_000
+
+
+def traded(account: FuturesAccount, number: int, step_ms: int) -> None:
+    """As many fills like the one that there is, each that much later."""
+    (first,) = account.trades
+    account.trades = [
+        {**first, "id": first["id"] + each, "time": first["time"] + each * step_ms}
+        for each in range(number)
+    ]
+    account.advance(account.now + number * step_ms)
+
+
+def test_fills_beyond_a_page_are_read_each_once(
+    exchange: Exchange, account: FuturesAccount
+) -> None:
+    enter(exchange)
+    traded(account, 2500, step_ms=1)
+    told = exchange.fills(BTC, START)
+    assert [fill.time for fill in told] == [
+        START + each * timedelta(milliseconds=1) for each in range(2500)
+    ]
+
+
+def test_a_page_of_fills_in_one_millisecond_is_told_as_far_as_it_goes(
+    exchange: Exchange, account: FuturesAccount
+) -> None:
+    enter(exchange)
+    traded(account, 1200, step_ms=0)
+    assert len(exchange.fills(BTC, START)) == 1000
+
+
+def test_fills_of_weeks_are_read_week_by_week(
+    exchange: Exchange, account: FuturesAccount, server: FuturesServer
+) -> None:
+    """Binance answers for seven days at most."""
+    enter(exchange)
+    traded(account, 30, step_ms=DAY_MS)
+    told = exchange.fills(BTC, START)
+    assert [fill.time for fill in told] == [START + timedelta(days=each) for each in range(30)]
+    assert len(server.asked(FILLS)) == 5
+
+
+def test_fills_whose_fee_was_paid_in_bnb_are_told_in_dollars(
+    exchange: Exchange, account: FuturesAccount
+) -> None:
+    account.fee_asset = "BNB"
+    enter(exchange)
+    (fill,) = exchange.fills(BTC, START)
+    assert fill.fee == D("0.5")
+
+
+def test_a_fee_in_what_has_no_price_is_unknown_and_hides_no_fill(
+    exchange: Exchange, account: FuturesAccount
+) -> None:
+    enter(exchange)
+    account.trades[0]["commissionAsset"] = "NOPE"
+    (fill,) = exchange.fills(BTC, START)
+    assert (fill.quantity, fill.fee) == (D("0.02"), None)
+    found = exchange.order(BTC, "entry")
+    assert found is not None
+    assert (found.filled, found.fee) == (D("0.02"), None)
 
 
 # Refusals that Binance's rules make

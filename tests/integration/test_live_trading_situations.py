@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from rehearsal.binance import faults
+from rehearsal.binance.account import Fill
+from rehearsal.binance.answers import position_row
 from rehearsal.binance.faults import Fault, refusal
 from rehearsal.binance.futures import CANCEL_STOP, ORDER, STOP, FuturesServer
 from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import LIVE
 from strategy.errors import ConfigError, DataError, RetryError
-from tests.integration.live_trading import World
+from tests.integration.live_trading import STRATEGY, World
 from tests.integration.live_trading_life import (
     CLOSE,
     ENTRY,
@@ -36,7 +39,7 @@ from tests.integration.live_trading_market import BTC, money
 
 D = Decimal
 POSITIONS, BALANCE = "GET /fapi/v3/positionRisk", "GET /fapi/v3/account"
-LEVERAGE = "POST /fapi/v1/leverage"
+LEVERAGE, FILLS = "POST /fapi/v1/leverage", "GET /fapi/v1/userTrades"
 KEY_REFUSED = refusal(-2015, "Invalid API-key, IP, or permissions for action", 401)
 
 
@@ -63,6 +66,212 @@ def test_a_position_closed_by_hand_is_recorded_as_closed_and_its_stop_goes(opene
     assert reasons(opened) == ["closed"]
     assert kinds(opened) == ["close"]
     assert go_on(opened).differences() == []
+
+
+def moved(world: World, by: str) -> Decimal:
+    """The price after it has moved by that much."""
+    world.account.glide(BTC, world.account.prices[BTC] + D(by))
+    return world.account.prices[BTC]
+
+
+def earned(world: World) -> float:
+    """What the journal says that the trades have earned, less what the wallet says: USD."""
+    return float(sum(trade.profit for trade in world.trades) - (world.account.wallet - 10_000))
+
+
+def test_a_position_closed_by_hand_is_recorded_at_the_price_and_time_of_its_fill(
+    opened: World,
+) -> None:
+    assert settle(opened) == []
+    opened.at(7)
+    price, time = moved(opened, "12"), opened.clock()
+    opened.by_hand(-opened.account.holding(BTC).amount)
+    opened.at(10)
+    moved(opened, "-30")
+    assert settle(opened) == []
+    (trade,) = opened.trades
+    assert (trade.reason, trade.exit_price, trade.exit_time) == ("closed", float(price), time)
+    (close,) = opened.journal.interventions(STRATEGY, "live")
+    assert (close.kind, close.price, close.time) == ("close", float(price), time)
+    assert "as the exchange lists it" in close.why
+    assert earned(opened) == pytest.approx(0, abs=0.005)
+    assert go_on(opened).differences() == []
+    assert earned(opened) == pytest.approx(0, abs=0.005)
+
+
+def test_what_was_closed_by_hand_in_several_orders_is_recorded_at_their_average(
+    opened: World,
+) -> None:
+    """The first is found before the second is sent, and is not taken for it."""
+    assert settle(opened) == []
+    quantity = opened.account.holding(BTC).amount
+    opened.account.fee_rate = D("0.0003")  # others than the bot expects
+    opened.at(7)
+    first = moved(opened, "5")
+    opened.by_hand(D("-0.6"))
+    opened.at(10)
+    moved(opened, "-40")
+    assert settle(opened) == []
+    opened.at(12)
+    second = moved(opened, "10")
+    opened.by_hand(D("-0.3"))
+    opened.at(14)
+    third = moved(opened, "20")
+    rest = opened.account.holding(BTC).amount
+    opened.by_hand(-rest)
+    opened.at(20)
+    moved(opened, "-40")
+    assert settle(opened) == []
+    (trade,) = opened.trades
+    found_last = (D("0.3") * second + rest * third) / (D("0.3") + rest)
+    average = (D("0.6") * first + (quantity - D("0.6")) * found_last) / quantity
+    assert trade.exit_price == pytest.approx(float(average), abs=1e-6)
+    (close,) = opened.journal.interventions(STRATEGY, "live")
+    assert close.price == pytest.approx(float(found_last), abs=1e-6)
+    assert earned(opened) == pytest.approx(0, abs=0.005)
+
+
+def test_what_a_person_had_bought_and_sold_before_is_not_taken_for_what_closed_the_position(
+    opened: World,
+) -> None:
+    assert settle(opened) == []
+    for minute, amount in ((7, D("0.05")), (9, D("-0.05"))):
+        opened.at(minute)
+        opened.by_hand(amount)
+        moved(opened, "15")
+    opened.at(10)
+    price = moved(opened, "15")
+    opened.by_hand(-opened.account.holding(BTC).amount)
+    opened.at(15)
+    assert settle(opened) == []
+    (trade,) = opened.trades
+    assert trade.exit_price == float(price)
+
+
+def test_a_fill_that_was_counted_is_not_counted_for_one_that_is_not_listed(opened: World) -> None:
+    assert settle(opened) == []
+    opened.by_hand(D("-0.8"))
+    opened.at(5)
+    moved(opened, "-30")
+    assert settle(opened) == []
+    opened.by_hand(-opened.account.holding(BTC).amount)
+    del opened.account.trades[-1]
+    opened.at(10)
+    price = moved(opened, "-30")
+    assert settle(opened) == []
+    (close,) = opened.journal.interventions(STRATEGY, "live")
+    assert (close.kind, close.price) == ("close", float(price))
+    assert "does not list" in close.why
+
+
+def test_an_exit_of_the_bots_own_is_not_taken_for_a_persons(server: FuturesServer) -> None:
+    """It was filled in part and at another price, before a person closed the rest."""
+    world = aged(server, CLOSE)
+    world.account.fills = [Fill(D("0.3"))] * 3
+    assert world.tick() is not None
+    assert world.account.holding(BTC).amount < 0
+    moved(world, "-15")
+    world.by_hand(-world.account.holding(BTC).amount)
+    moved(world, "25")
+    assert settle(world) == []
+    assert reasons(world) == ["trailing_stop", "closed"]
+    assert earned(world) == pytest.approx(0, abs=0.005)
+
+
+def test_a_position_that_was_reduced_by_hand_before_its_stop_closed_the_rest_was_stopped(
+    opened: World,
+) -> None:
+    """Both are found by one tick."""
+    assert settle(opened) == []
+    position = opened.position
+    assert position is not None
+    opened.at(7)
+    opened.by_hand(D("-0.01"))
+    opened.at(12)
+    opened.account.glide(BTC, money(position.stop) - 5)
+    assert settle(opened) == []
+    assert (reasons(opened), kinds(opened)) == (["stop_loss"], [])
+    assert earned(opened) == pytest.approx(0, abs=0.005)
+
+
+def test_a_position_closed_by_hand_in_a_bar_that_has_passed_was_not_held_at_its_close(
+    server: FuturesServer,
+) -> None:
+    """No tick saw it: the next bar's finds it, and enters anew as the simulation does."""
+    world = aged(server, FELL)
+    assert settle(world) == []
+    world.at(30)
+    moved(world, "10")
+    world.by_hand(-world.account.holding(BTC).amount)
+    world.finish_bar()
+    open_bar(world, SECOND_ENTRY)
+    assert settle(world) == []
+    (trade,) = world.trades
+    assert trade.reason == "closed"
+    assert trade.exit_time < world.index[SECOND_ENTRY]
+    position = world.position
+    assert position is not None and position.side == -1
+    assert go_on(world).differences() == []
+    assert earned(world) == pytest.approx(0, abs=0.005)
+
+
+def test_a_position_that_was_taken_for_held_at_a_close_is_not_recorded_as_closed_before_it(
+    server: FuturesServer,
+) -> None:
+    """A list that lagged behind showed it: nothing was entered, as no simulation would then."""
+    world = aged(server, ENTRY)
+    world.script.signal_of.iloc[ENTRY] = 1.0
+    assert settle(world) == []
+    stale = json.dumps([position_row(world.account, BTC)])
+    world.at(44)
+    world.by_hand(-world.account.holding(BTC).amount)
+    world.finish_bar()
+    open_bar(world, ENTRY + 1)
+    world.server.fail(POSITIONS, Fault(status=200, body=stale))
+    world.bot().tick()
+    assert world.trades == []
+    world.at(5)
+    assert settle(world) == []
+    (trade,) = world.trades
+    assert (trade.reason, trade.exit_time) == ("closed", world.index[ENTRY + 1])
+    assert earned(world) == pytest.approx(0, abs=0.005)
+    assert go_on(world, ENTRY + 3).differences() == []
+
+
+def test_fills_that_are_listed_late_are_waited_for(opened: World) -> None:
+    assert settle(opened) == []
+    price = moved(opened, "12")
+    opened.by_hand(-opened.account.holding(BTC).amount)
+    moved(opened, "-30")
+    opened.server.fail(FILLS, Fault(status=200, body="[]"))
+    opened.at(5)
+    assert settle(opened) == []
+    (trade,) = opened.trades
+    assert trade.exit_price == float(price)
+
+
+def test_what_the_exchange_does_not_list_is_counted_at_the_last_price_and_told_of(
+    opened: World,
+) -> None:
+    assert settle(opened) == []
+    opened.by_hand(-opened.account.holding(BTC).amount)
+    opened.account.trades.clear()
+    opened.at(5)
+    price = moved(opened, "-30")
+    assert settle(opened) == []
+    (trade,) = opened.trades
+    assert (trade.reason, trade.exit_price) == ("closed", float(price))
+    (close,) = opened.journal.interventions(STRATEGY, "live")
+    assert "does not list" in close.why and close.time > opened.index[opened.row]
+    assert go_on(opened).differences() == []
+
+
+def test_nobody_asks_for_fills_while_nothing_is_missing(opened: World) -> None:
+    assert settle(opened) == []
+    opened.at(5)
+    asked = len(opened.server.asked(FILLS))
+    assert settle(opened) == []
+    assert len(opened.server.asked(FILLS)) == asked
 
 
 def test_the_stop_of_a_position_that_was_reduced_by_hand_covers_what_is_left(
