@@ -74,6 +74,13 @@ class Invariants:
             for message in check():
                 raise InvariantBrokenError(name, event, message)
 
+    def at_the_end(self) -> None:
+        """Look at the trades once more, when all is over."""
+        name = "every trade equal to the simulator's"
+        last = Event(self.system.clock(), 0, "the end", {})
+        for message in self.divergent():
+            raise InvariantBrokenError(name, last, message)
+
     def _checks(
         self, event: Event, error: Exception | None
     ) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:

@@ -33,6 +33,7 @@ DAILY = {
     "trading is switched off": 0.02,
     "emergency stop": 0.005,
     "a position is closed by command": 0.02,
+    "a position is closed at the exchange": 0.02,
     "a version is pulled back to Staging": 0.004,
     "risk is set": 0.01,
 }

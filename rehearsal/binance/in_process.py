@@ -26,7 +26,7 @@ class InProcess(requests.Session):
         self, method: str, url: str, data: Any = None, headers: Any = None, **_: Any
     ) -> requests.Response:
         parts = urlsplit(url)
-        query = str(data or parts.query)
+        query = data.decode() if data else parts.query
         params = dict(parse_qsl(query, keep_blank_values=True))
         params.pop("signature", None)
         key = (headers or {}).get("X-MBX-APIKEY")
