@@ -8,6 +8,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from store.checkpoints import Origin, seal, unseal
 from tests.integration.interruptions.campaigns import Campaign, Job
 from tests.integration.interruptions.endings import differences, ending
@@ -27,6 +29,7 @@ def take_over_checkpoints(campaign: Campaign, undisturbed: Campaign) -> None:
     shutil.copytree(undisturbed.var / "checkpoints", campaign.var / "checkpoints")
 
 
+@pytest.mark.torture
 def test_each_kind_of_damage_is_named_and_computed_again_with_the_same_end(
     undisturbed: Campaign, tmp_path: Path
 ) -> None:
@@ -52,6 +55,7 @@ def test_each_kind_of_damage_is_named_and_computed_again_with_the_same_end(
     assert checkpoints(campaign).keys() == checkpoints(undisturbed).keys()
 
 
+@pytest.mark.torture
 def test_a_foreign_one_is_refused_by_name_and_nothing_is_mixed_in(
     undisturbed: Campaign, tmp_path: Path
 ) -> None:

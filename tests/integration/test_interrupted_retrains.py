@@ -111,7 +111,7 @@ def died_and_asked_again(
     return second
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.torture)])
 @pytest.mark.parametrize(
     ("drifts", "call"),
     [

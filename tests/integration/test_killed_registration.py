@@ -119,11 +119,8 @@ def undisturbed_ending(
 @pytest.mark.parametrize(
     ("name", "calls"),
     [
-        ("log_model_artifacts", 1),
         ("create_model_version", 1),
-        ("set_model_version_tag", 2),
         ("transition_model_version_stage", 1),
-        ("set_registered_model_alias", 1),
     ],
 )
 def test_a_killed_registration_is_completed_by_the_next(

@@ -56,12 +56,12 @@ def test_a_week_of_the_embedded_market_is_traded_as_the_simulator_trades_it(
     assert world.differences(bundle) == []
 
 
-def test_two_months_of_real_hours_are_traded_as_the_simulator_trades_them(
+def test_two_weeks_of_real_hours_are_traded_as_the_simulator_trades_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = world_on(real_hours(), pd.Timestamp("2023-01-02T00:00Z"), tmp_path)
-    driven(world, 61 * 24, monkeypatch)
-    report(world, capsys)
+    driven(world, 14 * 24, monkeypatch)
+    report(world, capsys, at_least=15)
 
 
 @pytest.mark.torture
@@ -70,10 +70,10 @@ def test_a_year_of_real_hours_is_traded_as_the_simulator_trades_it(
 ) -> None:
     world = world_on(real_hours(), pd.Timestamp("2023-01-02T00:00Z"), tmp_path)
     driven(world, 365 * 24, monkeypatch)
-    report(world, capsys)
+    report(world, capsys, at_least=500)
 
 
-def report(world: PaperWorld, capsys: pytest.CaptureFixture[str]) -> None:
+def report(world: PaperWorld, capsys: pytest.CaptureFixture[str], at_least: int) -> None:
     (bundle,) = world.bundles
     trades, different = world.trades(bundle), world.differences(bundle)
     kinds = Counter(each.kind for each in world.interventions(bundle))
@@ -83,7 +83,7 @@ def report(world: PaperWorld, capsys: pytest.CaptureFixture[str]) -> None:
             f"\nparity: {len(trades)} trades {dict(reasons)}, interventions {dict(kinds)}, "
             f"{len(different)} differences"
         )
-    assert len(trades) >= 80
+    assert len(trades) >= at_least
     assert different == []
 
 

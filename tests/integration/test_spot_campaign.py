@@ -158,6 +158,7 @@ def test_a_config_digest_that_does_not_match_is_told_wherever_one_looks(
     fails(aws, job, "config_digest is ", "was asked for 000000000000")
 
 
+@pytest.mark.torture
 def test_an_asset_that_the_input_does_not_hold_is_told_wherever_one_looks(
     aws: Account, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_an_asset_that_the_input_does_not_hold_is_told_wherever_one_looks(
     fails(aws, job, "holds BTCUSDT 1h, not DOGEUSDT 1h")
 
 
+@pytest.mark.torture
 def test_a_bucket_for_checkpoints_that_is_gone_is_told_wherever_one_looks(
     aws: Account, tmp_path: Path
 ) -> None:
