@@ -12,13 +12,14 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.14 pyth
 TRACKING_URI ?= sqlite:///var/mlflow.db
 PORT         ?= 5000
 PAPER_ARGS   ?=
+REHEARSE_ARGS ?=
 DEMO_ARGS    ?= --asset BTCUSDT --timeframe 1h --candles synthetic --max-trials 8 --jobs 2
 
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo ui paper test testsdk torture check bench layer schema lock clean
+.PHONY: help demo ui paper rehearse test testsdk torture check bench layer schema lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,10 @@ ui: $(VENV)/.installed ## the MLflow UI on what demo left in var/
 paper: $(VENV)/.installed ## trade what is in Staging with virtual money (PAPER_ARGS="--market binance")
 	@test -d var || { echo "There is no var/ yet: run 'make demo' first." >&2; exit 1; }
 	@MLFLOW_TRACKING_URI=$(TRACKING_URI) $(PY) -m serving paper $(PAPER_ARGS)
+
+rehearse: $(VENV)/.installed ## two years of the whole system, with faults (REHEARSE_ARGS="--candles PATH")
+	@mkdir -p var
+	@$(PY) -m rehearsal $(REHEARSE_ARGS)
 
 test: $(VENV)/.installed-dev ## all tests but the torturing ones
 	@$(PY) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder

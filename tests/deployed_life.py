@@ -6,7 +6,6 @@ What is called, when and with what, the deployed rules and mappings say.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from moto.server import ThreadedMotoServer
 
 import store.binance_futures
 import store.binance_klines
+from infra.cron import DailyCron
 from rehearsal.binance.account import Contract, FuturesAccount
 from rehearsal.binance.futures import FuturesServer
 from rehearsal.binance.loopback import futures_server
@@ -224,22 +224,8 @@ def listen(topic: str) -> str:
 
 
 def due(schedule: str, now: datetime) -> bool:
-    """Whether EventBridge's ``cron(minutes hours * * ? *)`` is due at a moment, UTC."""
-    found = re.fullmatch(r"cron\((\S+) (\S+) \* \* \? \*\)", schedule)
-    assert found, schedule
-    minutes, hours = found.groups()
-    return now.minute in _values(minutes, 60) and now.hour in _values(hours, 24)
-
-
-def _values(field: str, end: int) -> range:
-    """Of ``*``, ``5``, ``14-21`` or ``0/5``."""
-    if field == "*":
-        return range(end)
-    if "/" in field:
-        first, step = map(int, field.split("/"))
-        return range(first, end, step)
-    first, _, last = field.partition("-")
-    return range(int(first), int(last or first) + 1)
+    """Whether a schedule of EventBridge is due at a moment, UTC."""
+    return now in DailyCron(schedule).on(now.date())
 
 
 def in_five_minutes(hours: pd.DataFrame) -> pd.DataFrame:
