@@ -38,7 +38,7 @@ class Regime(NamedTuple):
     trend_strength: float
 
 
-LIFE = (Regime(8, PLANTED_TREND), Regime(3, NO_EDGE), Regime(120, PLANTED_TREND))
+LIFE = (Regime(2, PLANTED_TREND), Regime(9, NO_EDGE), Regime(120, PLANTED_TREND))
 """An edge that a strategy lives on, is lost, and comes back."""
 
 

@@ -99,10 +99,11 @@ class Outcome:
     def verdict(self) -> str:
         """In words: what would have been traded, and what it would have earned after costs."""
         if not self.live:
-            rejected = sum(each["verdict"] == "rejected" for each in self.campaigns)
+            verdicts = Counter(each["verdict"] or each["status"] for each in self.campaigns)
+            counted = ", ".join(f"{times} {verdict}" for verdict, times in verdicts.items())
             return (
-                f"Nothing would have been traded with real money: of {len(self.campaigns)} "
-                f"campaigns {rejected} were rejected by their gates. Nothing was earned or lost."
+                "Nothing would have been traded with real money, so that nothing would have been "
+                f"earned or lost. Campaigns: {counted or 'none'}."
             )
         usd = sum(each.usd for each in self.live)
         trades = sum(each.summary.trades for each in self.live)
