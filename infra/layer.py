@@ -138,6 +138,20 @@ def _parts_table(layer: Path) -> Table:
     return table
 
 
+def interpreter(name: str) -> str | None:
+    """The path of an interpreter itself; None where there is none that runs.
+
+    A version manager's shim may stand for it, which needs variables that Lambda has not, or which
+    only says that it is not chosen.
+    """
+    found = shutil.which(name)
+    if found is None:
+        return None
+    ask = [found, "-c", "import sys; print(sys.executable)"]
+    ran = subprocess.run(ask, capture_output=True, text=True, check=False)
+    return ran.stdout.strip() if ran.returncode == 0 else None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.layer", description="Lambda's layer")
@@ -146,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", default=PYTHON, help=f"interpreter; default {PYTHON}")
     options = parser.parse_args(arguments)
     console = Console()
-    python = shutil.which(options.python)
+    python = interpreter(options.python)
     try:
         if python is None:
             raise ConfigError(f"there is no {options.python} here: give --python")

@@ -51,7 +51,7 @@ from tests.retrain_world import (
 )
 
 BUILT = layer.ROOT / "var" / "layer"
-PYTHON = shutil.which(layer.PYTHON)
+PYTHON = layer.interpreter(layer.PYTHON)
 READELF = shutil.which("readelf")
 OF_THE_SYSTEM = {
     "ld-linux-x86-64.so.2", "libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6",

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.layer import interpreter
+
 ROOT = Path(__file__).resolve().parents[2]
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "buildspec.yml").read_text())
 PHASES = ("install", "pre_build", "build", "post_build")
@@ -190,7 +192,7 @@ def test_all_of_it_runs_as_codebuild_would_run_it(
 
     Of the project's own tests a few stand for all: it is those that run this one.
     """
-    if shutil.which("python3.12") is None:
+    if interpreter("python3.12") is None:
         pytest.skip("there is no python3.12 here, on which CodeBuild runs it")
     checkout = tmp_path / "checkout"
     leave = shutil.ignore_patterns(

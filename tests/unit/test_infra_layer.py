@@ -52,3 +52,20 @@ def test_make_lists_its_targets_in_columns_of_spaces() -> None:
     assert {line.split()[1] for line in lines} >= {"help", "demo", "test", "layer", "clean"}
     begins = {len(line) - len(line.split(maxsplit=2)[2]) for line in lines}
     assert len(begins) == 1
+
+
+def test_a_shim_stands_for_the_interpreter_behind_it(tmp_path: Path) -> None:
+    shim = tmp_path / "python3.99"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    shim.chmod(0o755)
+    found = layer.interpreter(str(shim))
+    assert found is not None
+    assert Path(found).resolve() == Path(sys.executable).resolve()
+
+
+def test_a_shim_that_refuses_is_no_interpreter(tmp_path: Path) -> None:
+    shim = tmp_path / "python3.99"
+    shim.write_text("#!/bin/sh\necho 'command not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    assert layer.interpreter(str(shim)) is None
+    assert layer.interpreter("python3.98") is None
