@@ -5,7 +5,7 @@ They look at the system from outside: the exchange's own books, the state table,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -115,8 +115,9 @@ class Invariants:
                 before = self._stages.get((model, version.number), Stage.NONE)
                 if version.stage is before:
                     continue
+                moved = (model, version.number, version.stage) in self.people.moved
                 if not version.settled:  # the orchestrator writes down what a person did
-                    if (model, version.number, version.stage) not in self.people.moved:
+                    if version.override and not moved:
                         yield f"{model} version {version.number} is in {version.stage} unsaid"
                     continue
                 self._stages[model, version.number] = version.stage
@@ -124,7 +125,7 @@ class Invariants:
                 if entry is None or not entry.why:
                     yield f"{model} version {version.number}: {version.stage}, and nobody says why"
                 elif entry.who == PERSON:
-                    if (model, version.number, version.stage) not in self.people.moved:
+                    if not moved:
                         yield f"{model} version {version.number}: no person moved it"
                 elif entry.who not in ("orchestrator", "model_validator", "model_retrainer"):
                     yield f"{model} version {version.number} was moved by {entry.who}"
@@ -182,22 +183,26 @@ class Invariants:
     def _risk_within_limits(self) -> Iterator[str]:
         accounts = self.system.state.items(PARTITION)
         positions = {
-            item.key: read_account(item.value, item.key).positions
+            item.key: [
+                each
+                for each in read_account(item.value, item.key).positions.values()
+                if each.entry_price is not None
+            ]
             for item in accounts
             if item.value.get("positions")
         }
-        ids = {each.position_id for book in positions.values() for each in book.values()}
+        ids = {each.position_id for book in positions.values() for each in book}
         new, self._known = ids - self._known, ids
         if not new:
             return
         limits = self.system.settings.risk()
         leverage = Decimal(repr(self.system.config.leverage.max_leverage))
         for name, book in positions.items():
-            opened = [each for each in book.values() if each.position_id in new]
-            if not opened or any(each.entry_price is None for each in book.values()):
+            opened = [each for each in book if each.position_id in new]
+            if not opened:
                 continue
             equity = self._equity(name)
-            risk = sum((_risk(each) for each in book.values()), Decimal(0))
+            risk = sum((_risk(each) for each in book), Decimal(0))
             if risk > equity * Decimal(repr(limits.risk_exposition)) * _ROOM:
                 yield f"{name}: {risk:.2f} of {equity:.2f} USD are at risk"
             for each in opened:
@@ -212,11 +217,12 @@ class Invariants:
         if abs(account.wallet - self.capital - account.income_in_all) > CENT:
             yield f"wallet {account.wallet}, income {account.income_in_all} on {self.capital}"
         journal, strategies = Journal(self.system.state), self._strategies()
-        if not self._account(LIVE).positions:
-            earned = sum(
-                (t.profit for each in strategies for t in journal.trades(each, "live")), Decimal(0)
-            )
-            had = account.wallet - account.transferred - self.capital
+        live = self._account(LIVE).positions.values()
+        if all(each.entry_time for each in live):
+            still = {each.position_id for each in live}
+            trades = (t for each in strategies for t in journal.trades(each, "live"))
+            earned = sum((t.profit for t in trades if t.position_id not in still), Decimal(0))
+            had = self._earned({each.asset: each.entry_time for each in live if each.entry_time})
             if abs(had - earned) > CENT:
                 yield f"the live account earned {had:.4f}, its trades {earned:.4f} USD"
         for item in self.system.state.items(paper_exchange.PARTITION):
@@ -228,6 +234,18 @@ class Invariants:
             had = paper.balance - Decimal(repr(self.system.settings.risk().paper_capital))
             if abs(had - earned) > CENT:
                 yield f"{item.key} earned {had:.4f}, its trades {earned:.4f} USD"
+
+    def _earned(self, since: Mapping[str, datetime]) -> Decimal:
+        """By the live account, USD, but for what positions did that are open since then."""
+        account = self.system.exchange.account
+        opened = {symbol: time.timestamp() * 1000 for symbol, time in since.items()}
+        rows = (
+            Decimal(row["income"])
+            for row in account.income
+            if row["incomeType"] != "TRANSFER"
+            and row["time"] < round(opened.get(row["symbol"], account.now + 1))
+        )
+        return account.earlier_income - account.earlier_transfers + sum(rows, Decimal(0))
 
     def _spend_within_limit(self) -> Iterator[str]:
         now, spot = self.system.clock(), self.system.spot

@@ -94,7 +94,8 @@ class People:
         done = act(dice)
         if done is not None:
             self.acts.append(Act(self.system.clock(), done))
-            self.system.fate.note(f"{event.time:%Y-%m-%d}/{what}", f"people: {what}")
+            if what in DAILY:  # the rest is no chance, and cannot be left out
+                self.system.fate.note(f"{event.time:%Y-%m-%d}/{what}", f"people: {what}")
 
     def _ask(self, _: float) -> str | None:
         asset, timeframe = self._market_without_campaign()

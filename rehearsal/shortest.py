@@ -57,13 +57,17 @@ def shortest(
     keys = list(dict.fromkeys(each.key for each in world.fate.struck))
     best = Replay(replace(script, end=end, only=frozenset(keys)), broken, keys, 0)
     made, size = 0, max(1, len(keys) // 2)
+    shutil.rmtree(folder, ignore_errors=True)
     while made < tries and best.keys:
         candidates = _halves(best.keys, size)
         for kept in candidates:
             if made == tries:
                 break
             made += 1
-            found = _replayed(replace(best.script, only=frozenset(kept)), folder)
+            # Each in a folder of its own: MLflow keeps the files open of a store that it has seen.
+            place = folder / str(made)
+            found = _replayed(replace(best.script, only=frozenset(kept)), place)
+            shutil.rmtree(place)
             if found is not None and found.name == broken.name:
                 until = min(end, found.event.time + _AFTERWARDS)
                 shorter = replace(best.script, only=frozenset(kept), end=until)
@@ -77,16 +81,12 @@ def shortest(
 
 
 def _halves(keys: Sequence[str], size: int) -> list[list[str]]:
-    """The last keys alone, then all but each stretch of that size, from the last."""
+    """The last keys alone, then all but each stretch of that size, from the last; each shorter."""
     last = list(keys[-size:])
-    without = [
-        [*keys[:start], *keys[start + size :]]
-        for start in range(max(0, len(keys) - size), -1, -size)
-    ]
-    return [last, *(kept for kept in without if kept != last)]
+    without = [[*keys[: max(0, end - size)], *keys[end:]] for end in range(len(keys), 0, -size)]
+    return [last, *(kept for kept in without if kept != last)] if len(keys) > size else without
 
 
 def _replayed(script: Script, folder: Path) -> InvariantBrokenError | None:
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return perform(script, folder, Console(quiet=True))[1]
