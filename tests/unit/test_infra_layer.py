@@ -46,7 +46,9 @@ def test_make_lists_its_targets_in_columns_of_spaces() -> None:
     make = shutil.which("make")
     if make is None:
         pytest.skip("there is no make here")
-    ran = subprocess.run([make, "help"], cwd=FOLDER.parent, capture_output=True, check=True)
+    ran = subprocess.run(
+        [make, "--no-print-directory", "help"], cwd=FOLDER.parent, capture_output=True, check=True
+    )
     lines = ran.stdout.decode().splitlines()
     assert "\t" not in ran.stdout.decode()  # which BSD's sed would write as a t
     assert {line.split()[1] for line in lines} >= {"help", "demo", "test", "layer", "clean"}
