@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,13 +23,13 @@ def git_commit() -> str:
     return answer.stdout.strip()
 
 
-def code_digest() -> str:
-    """SHA-256 over the Python sources of the packages that make results.
+def code_digest(packages: Sequence[str] = PACKAGES) -> str:
+    """SHA-256 over the Python sources of packages: by default of those that make results.
 
     Unlike the commit it also tells edited sources apart, and exists in a container.
     """
     hasher = hashlib.sha256()
-    for package in PACKAGES:
+    for package in packages:
         for path in sorted((ROOT / package).rglob("*.py")):
             hasher.update(str(path.relative_to(ROOT)).encode() + b"\0")
             hasher.update(path.read_bytes())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from registry.code_version import PACKAGES, code_digest
 from registry.connection import Client, ensure_experiment
 from rehearsal.invariants import InvariantBrokenError
 from rehearsal.outcome import Outcome
@@ -15,7 +18,7 @@ from rehearsal.report import page
 from rehearsal.script import Script
 from rehearsal.world import World
 
-REPORT = "report.html"
+REPORT, RESULT = "report.html", "result.json"
 EXPERIMENT = "rehearsals"
 
 
@@ -58,6 +61,7 @@ def publish(outcome: Outcome, folder: Path, client: Client) -> Path:
     """Write the report beside the system's files, and as an artifact of a run in its store."""
     path = folder / REPORT
     path.write_text(page(outcome), encoding="utf-8")
+    (folder / RESULT).write_text(json.dumps(_result(outcome), indent=2), encoding="utf-8")
     experiment = ensure_experiment(client, EXPERIMENT, folder / "artifacts")
     run = client.create_run(experiment, run_name=f"{outcome.market}, seed {outcome.seed}")
     client.log_metric(run.info.run_id, "things_gone_wrong", outcome.struck)
@@ -67,3 +71,25 @@ def publish(outcome: Outcome, folder: Path, client: Client) -> Path:
     client.log_artifact(run.info.run_id, str(path))
     client.set_terminated(run.info.run_id)
     return path
+
+
+def rehearsed_code() -> str:
+    """Digest of all that a rehearsal runs."""
+    return code_digest((*PACKAGES, "serving", "infra", "rehearsal"))
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    """What another program, or a later run, wants to know."""
+    return {
+        "market": outcome.market,
+        "seed": outcome.seed,
+        "code_digest": rehearsed_code(),
+        "begin": outcome.begin.isoformat(),
+        "end": outcome.end.isoformat(),
+        "calls": sum(outcome.calls.values()),
+        "things_gone_wrong": outcome.struck,
+        "checks": sum(outcome.checked.values()),
+        "lived": outcome.lived,
+        "broken": None if outcome.broken is None else str(outcome.broken),
+        "verdict": outcome.verdict,
+    }
