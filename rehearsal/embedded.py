@@ -191,7 +191,7 @@ class EmbeddedSystem:
         return Stack(
             state=self._frail(self.state, "table", _STATE),
             queue=self._frail(self, "queue", frozenset({"send"})),
-            jobs=self.spot,
+            jobs=self._frail(self.spot, "capacity", frozenset({"create"})),
             notifier=self._frail(self.notifications, "notifier"),
             settings=self.settings,
             spending=self.spot,

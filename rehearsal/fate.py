@@ -21,6 +21,7 @@ import requests
 from rehearsal.binance import faults
 from rehearsal.binance.faults import Fault, refusal
 from rehearsal.binance.futures import CANCEL_STOP, ORDER, STOP
+from store.aws import CapacityError
 from strategy.errors import RetryError
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -166,7 +167,7 @@ class Fate:
         self._plan = None
         self.note(plan.key, f"{part}: {plan.kind}")
         error = TimedOut(plan.key) if plan.kind == "times out" else failure(part)
-        if not plan.after:
+        if not plan.after or plan.kind == "capacity":  # a job that was refused is not there
             raise error
         method()
         raise error
@@ -187,6 +188,15 @@ class Fate:
         name = list(kinds)[int(plan.dice * len(kinds))]
         self.note(plan.key, f"request: {name}")
         return name, kinds[name]
+
+    def spoils_candles(self) -> bool:
+        """Whether the candles that are asked for now come with one that cannot be."""
+        plan = self._plan
+        if plan is None or plan.kind != "candles":
+            return False
+        self._plan = None
+        self.note(plan.key, "a bad candle")
+        return True
 
     # Outages
 
@@ -242,6 +252,8 @@ class Fate:
 
 def failure(part: str) -> Exception:
     """What a part raises that fails: MLflow's client an error of its transport."""
+    if part == "capacity":
+        return CapacityError("the rehearsal has no instance now")
     if part == "registry":
         return requests.ConnectionError("the rehearsal's MLflow server does not answer")
     return RetryError(f"the rehearsal lets the {part} fail")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,8 @@ from rehearsal.clock import SimulatedClock
 from rehearsal.fate import Fate
 
 LATENCY_SECONDS = 0.02
+OK = 200
+_KLINES, _HIGH = "GET /fapi/v1/klines", 2
 _FINEST = pd.Timedelta("5min")
 _KEPT = pd.Timedelta(days=40)
 """Longer than anybody keeps the finest candles."""
@@ -50,7 +54,18 @@ class RehearsalExchange(FuturesServer):
         struck = self._fate.request(asked.endpoint)
         if struck is not None:
             self.fail(asked.endpoint, struck[1])
-        return super().answer(asked)
+        answer = super().answer(asked)
+        if asked.endpoint == _KLINES and answer.status == OK and self._fate.spoils_candles():
+            return replace(answer, body=_spoilt(answer.body))
+        return answer
+
+
+def _spoilt(body: str) -> str:
+    """With a high below its low in the last candle, if there is one."""
+    rows = json.loads(body)
+    if rows:
+        rows[-1][_HIGH] = "0.01"
+    return json.dumps(rows)
 
 
 def _cut(hours: pd.DataFrame) -> pd.DataFrame:

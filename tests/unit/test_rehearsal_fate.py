@@ -13,6 +13,7 @@ from rehearsal.binance import faults
 from rehearsal.binance.futures import ORDER
 from rehearsal.clock import SimulatedClock
 from rehearsal.fate import KINDS, OUTAGES, READS, Fate, Frail, Outage, Plan, TimedOut
+from store.aws import CapacityError
 from strategy.errors import RetryError
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -270,3 +271,22 @@ def test_what_happens_on_a_day_does_so_by_its_chance_and_can_be_left_out() -> No
     assert happens(fate(only=frozenset({f"{kept}/risk is set"}))) == {kept}
     dice: Callable[[], float] = lambda: fate().daily(kept, "risk is set", 0.2).random()  # type: ignore[union-attr] # noqa: E731
     assert dice() == dice()
+
+
+def test_a_bad_candle_comes_once_and_for_that_event_alone() -> None:
+    dealt = calm()
+    dealt.begin(None)
+    assert not dealt.spoils_candles()
+    dealt.begin(Plan("a key", "candles", 0, False, 0.5))
+    assert dealt.spoils_candles()
+    assert not dealt.spoils_candles()
+    assert dealt.counts == {"a bad candle": 1}
+
+
+def test_a_lack_of_instances_is_what_sagemaker_says_of_it() -> None:
+    created: list[str] = []
+    dealt = calm()
+    dealt.begin(Plan("a key", "capacity", 0, True, 0.5))
+    with pytest.raises(CapacityError):
+        dealt.call("capacity", lambda: created.append("a job"))
+    assert created == []
