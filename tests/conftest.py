@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["COLUMNS"] = "150"  # what is printed does not depend on who looks
 
 # A busy machine is slow, not wrong: no deadlines. In CI the examples are the same every time.
 settings.register_profile(
