@@ -145,7 +145,8 @@ class SimulatedSpot:
 
     def _length(self, name: str) -> timedelta:
         rng = np.random.default_rng([self.seed, crc32(name.encode())])
-        return timedelta(minutes=int(rng.integers(60, 240)))
+        # Half a minute: whether a tick of the same moment comes before or after would be chance.
+        return timedelta(minutes=int(rng.integers(60, 240)), seconds=30)
 
     def _discount(self, instance_type: str, now: datetime) -> float:
         rng = np.random.default_rng([self.seed, now.toordinal(), crc32(instance_type.encode())])

@@ -108,6 +108,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path, monkeypatch)
 
 
+@pytest.mark.torture
 def test_ten_days_with_faults_break_nothing_and_end_with_a_page(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +134,7 @@ def test_ten_days_with_faults_break_nothing_and_end_with_a_page(
     assert {each.name for each in place.folder.iterdir()} == {"config.json", "rehearsal"}
 
 
+@pytest.mark.torture
 def test_a_bot_that_keeps_false_books_is_found_with_the_shortest_replay_that_shows_it(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
