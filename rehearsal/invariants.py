@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -293,9 +294,7 @@ class Invariants:
                         candles,
                         timeframe,
                         self.system.config.costs,
-                        lambda number, model=model: load_bundle(  # type: ignore[misc]
-                            self.system.registry, model, number
-                        ),
+                        partial(load_bundle, self.system.registry, model),
                     )
                     if table is not None and len(table):
                         yield book, table.assign(strategy=strategy)

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pandas as pd
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from rehearsal.outcome import Outcome
@@ -63,7 +64,7 @@ def equity_figure(outcome: Outcome) -> Figure:
     for move in outcome.moves:
         if move.stage in ("Production", "Archived"):
             colour = "#1a7f37" if move.stage == "Production" else "#6e7781"
-            above.axvline(move.time, color=colour, linewidth=0.8)  # type: ignore[arg-type]
+            above.axvline(date2num(move.time), color=colour, linewidth=0.8)
     return figure
 
 
