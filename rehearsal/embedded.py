@@ -25,6 +25,7 @@ from serving.initiate_validation_window import initiate
 from serving.journal import Journal
 from serving.launch_spot_validator import launch
 from serving.live_record import LiveParts, record_live_runs
+from serving.local_launcher import sqs_record
 from serving.model_retrainer import Retrainer, retrain
 from serving.orchestration.parts import Orchestrator, markets_of
 from serving.orchestrator import answer
@@ -104,7 +105,7 @@ class EmbeddedSystem:
         return found
 
     def launch(self, messages: list[Message]) -> None:
-        records = [_record(each) for each in messages]
+        records = [sqs_record(each) for each in messages]
         outcome = launch({"Records": records}, self.stack)
         failed = {each["itemIdentifier"] for each in outcome["batchItemFailures"]}
         for message in messages:
@@ -293,15 +294,3 @@ class EmbeddedSystem:
 
     def _frail(self, part: Any, name: str, methods: frozenset[str] = _ALL) -> Any:
         return Frail(part, name, self.fate, methods)
-
-
-def _record(message: Message) -> dict[str, Any]:
-    """A message as SQS hands it to Lambda."""
-    return {
-        "messageId": str(message.id),
-        "receiptHandle": str(message.id),
-        "body": message.body,
-        "attributes": {"ApproximateReceiveCount": str(message.receives)},
-        "messageAttributes": {},
-        "eventSource": "aws:sqs",
-    }

@@ -81,7 +81,7 @@ class LocalLauncher:
         messages = {str(message.id): message for message in self.queue.receive(_BATCH)}
         if not messages:
             return set()
-        answer = launch({"Records": [_record(each) for each in messages.values()]}, self.stack)
+        answer = launch({"Records": [sqs_record(each) for each in messages.values()]}, self.stack)
         for failed in answer["batchItemFailures"]:
             del messages[failed["itemIdentifier"]]  # it comes again by itself
         for message in messages.values():
@@ -128,7 +128,7 @@ def _only_waits(request: CampaignRequest) -> bool:
     return request.status == "waiting" and idle and request.launching_until is None
 
 
-def _record(message: Message) -> dict[str, Any]:
+def sqs_record(message: Message) -> dict[str, Any]:
     """A message as SQS hands it to Lambda."""
     return {
         "messageId": str(message.id),
