@@ -19,10 +19,10 @@ export MLFLOW_DISABLE_TELEMETRY = true
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo ui paper rehearse test testsdk torture check bench layer schema lock clean
+.PHONY: help demo ui notebooks paper rehearse test testsdk torture check bench layer schema lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## a whole discovery campaign on an embedded, synthetic market
 	@mkdir -p var
@@ -32,6 +32,10 @@ ui: $(VENV)/.installed ## the MLflow UI on what demo left in var/
 	@test -d var || { echo "There is no var/ yet: run 'make demo' first." >&2; exit 1; }
 	@echo "MLflow on http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
 	@$(PY) -m mlflow ui --backend-store-uri $(TRACKING_URI) --host 127.0.0.1 --port $(PORT) --workers 1
+
+notebooks: $(VENV)/.installed-notebooks ## JupyterLab on notebooks/, which read what demo left in var/
+	@test -d var || { echo "There is no var/ yet: run 'make demo' first." >&2; exit 1; }
+	@MLFLOW_TRACKING_URI=sqlite:///$(CURDIR)/var/mlflow.db $(PY) -m jupyterlab notebooks
 
 paper: $(VENV)/.installed ## trade what is in Staging with virtual money (PAPER_ARGS="--market binance")
 	@test -d var || { echo "There is no var/ yet: run 'make demo' first." >&2; exit 1; }
@@ -76,6 +80,7 @@ lock: ## resolve pyproject.toml into the requirements files (needs uv)
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) --group bench -c requirements.txt -c requirements-dev.txt -o requirements-bench.txt
+	$(COMPILE) --group notebooks -c requirements.txt -c requirements-dev.txt -o requirements-notebooks.txt
 	$(COMPILE) --group sagemaker -o requirements-sagemaker.txt
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --group scan -o requirements-scan.txt
@@ -115,6 +120,11 @@ $(VENV)-sagemaker/.installed: requirements-sagemaker.txt | $(PY)
 	@$(PYTHON) -m venv $(VENV)-sagemaker
 	@$(VENV)-sagemaker/bin/python -m pip install --quiet --disable-pip-version-check \
 		--only-binary :all: --require-hashes -r requirements-sagemaker.txt
+	@touch $@
+
+$(VENV)/.installed-notebooks: requirements-notebooks.txt $(VENV)/.installed
+	@echo "Installing JupyterLab."
+	@$(PIP) -r requirements.txt -r requirements-notebooks.txt
 	@touch $@
 
 $(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed
