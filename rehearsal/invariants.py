@@ -290,7 +290,7 @@ class Invariants:
                 for book in STAGES:
                     trades = journal.trades(strategy, book)
                     table = divergence_table(
-                        read_recorded(journal, strategy, book, own, trades),
+                        read_recorded(journal, model, strategy, book, own, trades),
                         candles,
                         timeframe,
                         self.system.config.costs,

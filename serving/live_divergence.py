@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from registry.bundle import StrategyBundle
 from registry.lifecycle import Stage, StrategyVersion
 from serving.journal import Book, InterventionRecord, Journal, TradeRecord
 from serving.trading.positions import LIVE, PARTITION, paper_account, read_account
+from serving.trading.tenures import Tenure, tenures_of
 from strategy.candles import open_times, timeframe_delta
 from strategy.config import Costs
 from strategy.costs import charges_on
@@ -24,6 +26,9 @@ STAGES: Mapping[Book, Stage] = {"paper": Stage.STAGING, "live": Stage.PRODUCTION
 """In which stage a version trades with which book."""
 DIVERGENCES = "divergence.csv"
 """File of a live run that holds the table."""
+
+Span = tuple[datetime, datetime | None]
+"""UTC: from the one on, before the other; None: it still goes on."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Recorded:
         In order of time.
     still_open
         Decision times of its open positions, UTC.
+    tenures
+        Of the strategy's versions with this book.
     """
 
     book: Book
@@ -45,10 +52,12 @@ class Recorded:
     trades: Sequence[TradeRecord]
     interventions: Sequence[InterventionRecord]
     still_open: Sequence[datetime]
+    tenures: Sequence[Tenure]
 
 
 def read_recorded(
     journal: Journal,
+    model: str,
     strategy_id: str,
     book: Book,
     versions: Sequence[StrategyVersion],
@@ -59,7 +68,12 @@ def read_recorded(
     held = read_account(item.value, item.key).positions.values() if item else ()
     still_open = [each.decision_time for each in held if each.strategy_id == strategy_id]
     interventions = journal.interventions(strategy_id, book)
-    return Recorded(book, versions, trades, interventions, still_open)
+    tenures = [
+        each
+        for each in tenures_of(journal.state, model)
+        if (each.strategy_id, each.book) == (strategy_id, book)
+    ]
+    return Recorded(book, versions, trades, interventions, still_open, tenures)
 
 
 def divergence_table(
@@ -84,21 +98,28 @@ def divergence_table(
     """
     closes = open_times(candles) + timeframe_delta(timeframe)
     reigns = [
-        (version, *span)
-        for version in sorted(recorded.versions, key=lambda each: each.number)
-        if (span := _reign(version, recorded)) and (closes >= span[0]).any()
+        (since, version.number, until)
+        for version in recorded.versions
+        for since, until in _spans(version, recorded)
+        if (closes >= since).any()
     ]
     if not reigns:
         return None
-    bundles = [load(version.number) for version, _, _ in reigns]
+    reigns.sort(key=itemgetter(0, 1))  # where two decide, the one that came last does
+    bundles = [load(number) for _, number, _ in reigns]
     rules = [ExitRule(each.indicators.atr_period, each.break_even) for each in bundles]
-    first = closes.searchsorted(min(since for _, since, _ in reigns))
+    first = closes.searchsorted(pd.Timestamp(reigns[0][0]))
     longest = max(bundle.required_history for bundle in bundles)
     kept = slice(max(0, int(first) - longest), None)
     candles, closes = candles.iloc[kept], closes[kept]
     decided = [
-        Reign(since, until, _signals(bundle, candles), rule.distances(candles))
-        for (_, since, until), bundle, rule in zip(reigns, bundles, rules, strict=True)
+        Reign(
+            pd.Timestamp(since),
+            None if until is None else pd.Timestamp(until),
+            _signals(bundle, candles),
+            rule.distances(candles),
+        )
+        for (since, _, until), bundle, rule in zip(reigns, bundles, rules, strict=True)
     ]
     return divergences(
         candles,
@@ -111,27 +132,25 @@ def divergence_table(
     )
 
 
-def _reign(
-    version: StrategyVersion, recorded: Recorded
-) -> tuple[pd.Timestamp, pd.Timestamp | None] | None:
-    """From when until when a version decided with this book; None if it never did.
+def _spans(version: StrategyVersion, recorded: Recorded) -> list[Span]:
+    """From when until when a version decided with this book: as the bot knows it.
 
-    It came into the stage when its tags say so, but not after its own first trade: candles may
-    be replayed that are older than the version, and a person's move is written down late.
+    Where no bot has seen the version with this book, none was at work: it should have traded
+    from when its tags say that it came into the stage.
     """
-    stage = STAGES[recorded.book]
-    entry = version.entry(stage)
-    first = [trade.decision_time for trade in recorded.trades if trade.version == version.number]
-    begun = [*first[:1], *([entry.at] if entry else [])]
-    if not begun:
+    seen = [each for each in recorded.tenures if each.version == version.number]
+    if seen:
+        return [(each.since, each.until or _left(version, recorded, each.since)) for each in seen]
+    entry = version.entry(STAGES[recorded.book])
+    return [(entry.at, _left(version, recorded, entry.at))] if entry else []
+
+
+def _left(version: StrategyVersion, recorded: Recorded, entered: datetime) -> datetime | None:
+    """When it left the stage again, by its tags; None while it is there."""
+    if version.stage is STAGES[recorded.book]:
         return None
-    since = min(begun)
-    if version.stage is stage:
-        return pd.Timestamp(since), None
-    entered = entry.at if entry else since
-    moves = [version.entry(other) for other in Stage]
-    left = [move.at for move in moves if move and move.at > entered]
-    return pd.Timestamp(since), pd.Timestamp(min(left)) if left else None
+    moves = [version.entry(stage) for stage in Stage]
+    return min((move.at for move in moves if move and move.at > entered), default=None)
 
 
 def _signals(bundle: StrategyBundle, candles: pd.DataFrame) -> np.ndarray:

@@ -149,7 +149,9 @@ def _record(market: _Market, strategy_id: str, book: Book) -> None:
         _log(run, band, days)
         version = (trading or versions)[0]
         run.tell(version.number, version.stage, description(days.join(band), _r(trades)))
-        recorded = read_recorded(market.parts.journal, strategy_id, book, versions, trades)
+        recorded = read_recorded(
+            market.parts.journal, market.model_name, strategy_id, book, versions, trades
+        )
         _record_divergences(market, run, days, recorded)
     finally:
         if not trading:

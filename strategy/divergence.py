@@ -94,10 +94,9 @@ def merged(closes: pd.DatetimeIndex, reigns: Sequence[Reign]) -> Decisions:
     distance = np.full(len(closes), math.nan)
     for reign in reigns:
         begun = np.asarray(closes >= reign.since)
+        in_force = begun if reign.until is None else begun & np.asarray(closes < reign.until)
         distance[begun] = reign.stop_distance[begun]
-        signals[begun] = reign.signals[begun]
-        if reign.until is not None:
-            signals[np.asarray(closes >= reign.until)] = 0
+        signals[in_force] = reign.signals[in_force]
     return Decisions(signals, distance)
 
 

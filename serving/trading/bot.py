@@ -123,7 +123,7 @@ class TradingBot:
     ) -> list[Entrant]:
         """Who trades the markets whose bar is due."""
         found, heard = KnownRoster(self.roster, self.state, self.clock).read(
-            [f"{asset}-{timeframe}" for asset, timeframe, _ in due],
+            {f"{asset}-{timeframe}": close for asset, timeframe, close in due},
             synthetic_market=self.market.synthetic,
         )
         notices += heard

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from serving.trading.desk import Notice
 from serving.trading.roster import Entrant, Roster
+from serving.trading.tenures import KEY, PARTITION, Tenure, read_tenures, succeeded
 from store.clock import Clock
 from store.state import StateTable
 from strategy.errors import ConflictError, TradingSystemError
 
 _log = logging.getLogger(__name__)
-
-PARTITION, KEY = "bot", "roster"
-"""Of the state table: by model, what was last seen in the registry."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +27,36 @@ class KnownRoster:
     clock: Clock
 
     def read(
-        self, models: Sequence[str], *, synthetic_market: bool
+        self, bars: Mapping[str, datetime], *, synthetic_market: bool
     ) -> tuple[list[Entrant], list[Notice]]:
-        """The versions that trade these models, and what the operator is to hear of them."""
+        """The versions that trade these models, and what the operator is to hear of them.
+
+        Parameters
+        ----------
+        bars
+            By model: the close (UTC) of the bar that is to be decided on.
+        """
         item = self.state.get(PARTITION, KEY)
         before: Mapping[str, Any] = item.value if item else {}
+        tenures = {model: read_tenures(before.get(model, [])) for model in bars}
         try:
-            found = self.roster.read(models, synthetic_market=synthetic_market)
+            found = self.roster.read(list(bars), synthetic_market=synthetic_market)
         except TradingSystemError as error:
             why = f"the registry cannot be read: {error}"
             _log.error("%s", why)
             remembered = [
-                Entrant(**row, bundle=None, problem=why)
-                for model in models
-                for row in before.get(model, [])
+                _entrant(model, each, why)
+                for model in bars
+                for each in tenures[model]
+                if each.goes_on
             ]
             hourly = Notice(f"registry/{self.clock():%Y-%m-%dT%H}", "Registry unreachable", why)
             return remembered, [hourly]
-        after = {**before, **{model: _rows(found, model) for model in models}}
+        after = {**before}
+        for model, close in bars.items():
+            own = [each for each in found if each.model == model]
+            rows = succeeded(tenures[model], own, close)
+            after[model] = [row.model_dump(mode="json") for row in rows]
         if after != before:
             try:
                 self.state.put(PARTITION, KEY, after, expected=item.version if item else 0)
@@ -62,14 +73,5 @@ class KnownRoster:
         )
 
 
-def _rows(found: Sequence[Entrant], model: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "model": each.model,
-            "version": each.version,
-            "strategy_id": each.strategy_id,
-            "book": each.book,
-        }
-        for each in found
-        if each.model == model
-    ]
+def _entrant(model: str, tenure: Tenure, problem: str) -> Entrant:
+    return Entrant(model, tenure.version, tenure.strategy_id, tenure.book, None, problem)

@@ -85,7 +85,7 @@ class Place:
         return main(
             [
                 *("--months", "1", "--max-trials", "1", "--config", "config.json"),
-                *("--into", str(self.into), "--faults", "0.05"),
+                *("--into", str(self.into), "--faults", "0.1"),
                 *arguments,
             ]
         )
@@ -108,7 +108,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path, monkeypatch)
 
 
-@pytest.mark.torture
 def test_ten_days_with_faults_break_nothing_and_end_with_a_page(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,7 +133,6 @@ def test_ten_days_with_faults_break_nothing_and_end_with_a_page(
     assert {each.name for each in place.folder.iterdir()} == {"config.json", "rehearsal"}
 
 
-@pytest.mark.torture
 def test_a_bot_that_keeps_false_books_is_found_with_the_shortest_replay_that_shows_it(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

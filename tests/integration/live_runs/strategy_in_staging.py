@@ -18,8 +18,9 @@ from registry.bundle import StrategyBundle
 from registry.lifecycle import Lifecycle, Stage
 from registry.registration import register
 from registry.runs import read_table, search
-from serving.journal import TradeRecord
+from serving.journal import Book, TradeRecord
 from serving.live_record import LiveParts
+from serving.trading.tenures import KEY, PARTITION, Tenure
 from strategy.candles import open_times
 from strategy.config import Costs
 from strategy.costs import charges_on
@@ -112,6 +113,16 @@ def simulated(bundle: StrategyBundle, begin: int = 1200) -> list[TradeRecord]:
 def keep(parts: LiveParts, trades: Sequence[TradeRecord]) -> None:
     for trade in trades:
         parts.journal.add_trade(trade)
+
+
+def seen(parts: LiveParts, *tenures: tuple[Book, datetime, datetime | None]) -> None:
+    """What the bot has noted of version 1."""
+    rows = [
+        Tenure(version=1, strategy_id=STRATEGY, book=book, since=since, until=until)
+        for book, since, until in tenures
+    ]
+    kept = {MODEL: [row.model_dump(mode="json") for row in rows]}
+    parts.journal.state.put(PARTITION, KEY, kept, expected=0)
 
 
 def until(trades: Sequence[TradeRecord], moment: pd.Timestamp) -> list[TradeRecord]:

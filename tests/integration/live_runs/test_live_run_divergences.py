@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from registry.bundle import StrategyBundle
 from registry.lifecycle import Lifecycle, Stage
+from registry.runs import read_table
 from serving.journal import InterventionRecord, TradeRecord
 from serving.live_record import LiveParts, record_live_runs
 from serving.trading.positions import PARTITION, Account, Position, paper_account
@@ -31,6 +32,7 @@ from tests.integration.live_runs.strategy_in_staging import (
     move,
     move_by_hand,
     only_run,
+    seen,
     simulated,
     until,
     values,
@@ -136,21 +138,50 @@ def position_of(trade: TradeRecord, bundle: StrategyBundle) -> Position:
     )
 
 
-@pytest.mark.parametrize("staged", ["2024-02-26T12:00Z", "2025-08-01T12:00Z"])
-def test_a_version_that_traded_before_its_tags_say_so_is_believed(
-    client: MlflowClient, parts: LiveParts, bundle: StrategyBundle, staged: str
+def test_a_move_by_hand_counts_from_when_the_bot_saw_it_though_it_is_written_down_later(
+    client: MlflowClient, parts: LiveParts, bundle: StrategyBundle
 ) -> None:
-    """Candles may be replayed that are older than it; a person's move is written down late."""
-    move_by_hand(client, Stage.NONE)
-    move(client, 1, Stage.STAGING, datetime.fromisoformat(staged))
+    """The version's tags still say Staging, in which it was seen until the third trade."""
     trades = simulated(bundle)
-    assert trades[0].exit_time < datetime.fromisoformat(staged)
+    third, now = trades[2].decision_time, day_after(trades[2], 8)
+    done = until(trades, now)
+    live = [each.model_copy(update={"book": "live"}) for each in done[2:]]
+    keep(parts, [*done[:2], *live])
+    seen(parts, ("paper", STAGED, third), ("live", third, None))
+    move_by_hand(client, Stage.PRODUCTION)
+    record_live_runs(parts, now)
+    tables = {
+        run.data.tags["book"]: read_table(client, run.info.run_id, "divergence.csv")
+        for run in live_runs(client)
+    }
+    assert tables["live"]["explained"].tolist() == ["same"] * len(live)
+    assert len(live) > 2
+    assert "paper" not in tables  # a run is begun where a version of it is in Staging
+
+
+def test_a_version_that_came_back_is_held_to_both_its_times(
+    client: MlflowClient, parts: LiveParts, bundle: StrategyBundle
+) -> None:
+    trades = simulated(bundle)
+    left, back = trades[1].decision_time, trades[3].decision_time
+    now = day_after(trades[3], 4)
+    done = until(trades, now)
+    keep(parts, [done[0], *done[3:]])
+    seen(parts, ("paper", STAGED, left), ("live", left, back), ("paper", back, None))
+    record_live_runs(parts, now)
+    assert divergences(client)["explained"].tolist() == ["same"] * (len(done) - 2)
+
+
+def test_a_version_is_held_to_candles_that_are_older_than_itself_where_the_bot_replayed_them(
+    client: MlflowClient, parts: LiveParts, bundle: StrategyBundle
+) -> None:
+    trades = simulated(bundle)
+    move_by_hand(client, Stage.NONE)
+    move(client, 1, Stage.STAGING, datetime.fromisoformat("2025-08-01T12:00Z"))
     now = day_after(trades[0], 8)
     done = until(trades, now)
     keep(parts, done)
-    record_live_runs(parts, now)
-    assert divergences(client)["explained"].tolist() == ["same"] * len(done)
-    move(client, 1, Stage.ARCHIVED, datetime.fromisoformat("2025-08-02T12:00Z"))
+    seen(parts, ("paper", STAGED, None))
     record_live_runs(parts, now)
     assert divergences(client)["explained"].tolist() == ["same"] * len(done)
 
