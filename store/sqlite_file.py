@@ -14,10 +14,13 @@ from strategy.errors import RetryError, StoreError
 
 _PATIENCE = 60.0  # seconds to wait for other writers
 
-# A write that returned has reached the disk, its folder entries too, even if the power fails; a
-# journal that is emptied instead of deleted saves a fifth of its time. No WAL: who opens the file
-# while its last user tidies the WAL away is refused without a wait.
-_SETTINGS = "PRAGMA synchronous = EXTRA; PRAGMA journal_mode = TRUNCATE;"
+# A journal that is emptied instead of deleted saves a fifth of a write's time. No WAL: who opens
+# the file while its last user tidies the WAL away is refused without a wait.
+_JOURNAL = "PRAGMA journal_mode = TRUNCATE;"
+LASTING = "EXTRA"
+"""A write that returned has reached the disk, its folder entries too, even if the power fails."""
+FLEETING = "OFF"
+"""A write that returned survives its process, but not the computer: many times as fast."""
 
 
 class _Opened(NamedTuple):
@@ -26,8 +29,8 @@ class _Opened(NamedTuple):
     """Device and number of the file that it is connected to; None where that is not certain."""
 
 
-_How = tuple[str, str, float]
-"""How a connection was opened: path, schema, patience."""
+_How = tuple[str, str, str, float]
+"""How a connection was opened: path, schema, synchronous, patience."""
 _idle: dict[_How, _Opened] = {}
 """Connections that nobody uses now and that hold no lock: one a file, and few in all."""
 _MOST_IDLE = 8
@@ -57,10 +60,13 @@ class SqliteFile:
     ----------
     schema
         Statements that make what is not there yet.
+    synchronous
+        SQLite's pragma of that name: :data:`LASTING` or :data:`FLEETING`.
     """
 
     path: Path
     schema: str
+    synchronous: str = LASTING
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -89,7 +95,7 @@ class SqliteFile:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        how = (str(self.path), self.schema, _PATIENCE)
+        how = (str(self.path), self.schema, self.synchronous, _PATIENCE)
         try:
             opened = _idle.pop(how, None)
             if opened is None or opened.inode != _inode(self.path):
@@ -120,7 +126,8 @@ class SqliteFile:
             self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.executescript(_SETTINGS + self.schema)
+            durability = f"PRAGMA synchronous = {self.synchronous};"
+            connection.executescript(durability + _JOURNAL + self.schema)
         except BaseException:
             connection.close()
             raise

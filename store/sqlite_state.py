@@ -12,7 +12,7 @@ from pathlib import Path
 
 from store.clock import Clock, utc_now
 from store.json_values import checked_partition, checked_place, checked_value
-from store.sqlite_file import SqliteFile
+from store.sqlite_file import LASTING, SqliteFile
 from store.state import Item, Value
 from strategy.errors import ConflictError
 
@@ -36,10 +36,16 @@ class SqliteState:
     """A state table in a file, for any number of processes and threads; may be pickled.
 
     Implements :class:`store.state.StateTable`.
+
+    Parameters
+    ----------
+    synchronous
+        As :class:`store.sqlite_file.SqliteFile` has it.
     """
 
     path: Path
     clock: Clock = utc_now
+    synchronous: str = LASTING
 
     def get(self, partition: str, key: str) -> Item | None:
         checked_place(partition, key)
@@ -95,7 +101,7 @@ class SqliteState:
 
     @property
     def _file(self) -> SqliteFile:
-        return SqliteFile(self.path, _SCHEMA)
+        return SqliteFile(self.path, _SCHEMA, self.synchronous)
 
     def _now(self) -> float:
         return self.clock().timestamp()

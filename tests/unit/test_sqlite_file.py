@@ -12,7 +12,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from store.sqlite_file import SqliteFile
+from store.sqlite_file import FLEETING, LASTING, SqliteFile
 from strategy.errors import StoreError
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS words (word TEXT);"
@@ -159,3 +159,13 @@ def test_threads_lose_nothing(file: SqliteFile) -> None:
     for thread in threads:
         thread.join()
     assert len(words(file)) == 101
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [(LASTING, 3), (FLEETING, 0)])
+def test_a_write_is_as_lasting_as_it_was_asked_to_be(
+    tmp_path: Path, synchronous: str, level: int
+) -> None:
+    with SqliteFile(tmp_path / FILE, SCHEMA, synchronous).writing() as database:
+        assert database.execute("PRAGMA synchronous").fetchone() == (level,)
+    with SqliteFile(tmp_path / FILE, SCHEMA).reading() as database:  # a connection of its own
+        assert database.execute("PRAGMA synchronous").fetchone() == (3,)
