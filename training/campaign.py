@@ -42,7 +42,7 @@ from training.discovery import (
 from training.job_progress import JobProgress
 from training.preflight import preflight, preflight_table
 from training.promotion import register_winner
-from training.publication import GATES, publish
+from training.publication import GATES, publish, publish_stopped
 from training.random_signal_simulator import publish_monte_carlo
 from training.request import CampaignRequest, run_tags
 from training.scheduler import evaluate_in_worker, worker_pool
@@ -290,6 +290,7 @@ def _preflight(market: PreparedMarket, tracker: CampaignTracker) -> bool:
     )
     if mode == "warn":
         return True
+    publish_stopped(tracker, result, market.config)
     tracker.log(tracker.run_id, tags={"verdict": "rejected"})
     tracker.finish("FINISHED", STOPPED)
     return False

@@ -150,5 +150,6 @@ def show_closing(
         console.print("[red bold]Rejected[/]: no trial survived to be registered.")
     console.print(
         f"Look next: experiment [bold]{model_name}[/], run [bold]{run_id}[/] in the MLflow UI "
-        f"(make ui, or: mlflow ui --backend-store-uri {tracking_uri})."
+        f"(make ui, or: mlflow ui --backend-store-uri {tracking_uri}). Its artifact report.html "
+        "tells it all on one page."
     )

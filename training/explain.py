@@ -164,7 +164,7 @@ def summary_figure(
     n, _, f = explanation.values.shape
     rows = np.sort(rng.choice(n, size=min(n, max_rows), replace=False))
     names = list(explanation.feature_names)
-    figure = titled_figure("What the model listens to (SHAP)", subtitle, size=(21, 6.5))
+    figure = titled_figure("What the model listens to (SHAP)", subtitle, size=(15, 6.5))
     buy, sell, both = figure.subplots(1, 3)
     with _numpy_global_random(rng):  # the beeswarm shuffles with it
         for axes, of, name in ((buy, BUY, "buy"), (sell, SELL, "sell")):

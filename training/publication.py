@@ -18,8 +18,15 @@ from registry.tracking import CampaignTracker
 from strategy.config import Config
 from training import report
 from training.campaign_log import figures, trial_metrics
+from training.campaign_report.findings import Findings
+from training.campaign_report.frame import Subject
+from training.campaign_report.page import campaign_page
+from training.campaign_report.pictures import findings_figures
+from training.campaign_report.stopped import stopped_page
 from training.candidate import Candidate
 from training.explain import against_theory, ranking, summary_figure, to_bytes, top_share
+from training.html_page import png
+from training.preflight import Preflight
 from training.random_signal_simulator import monte_carlo_figures
 from training.search import hyperparameter_importance
 from training.trial import Trial
@@ -28,6 +35,18 @@ from training.walk_forward import PreparedMarket
 CONFIG, CANDIDATE, GATES, TRIALS, TRADES = (
     "config.json", "candidate.json", "gates.json", "trials.csv", "trades.csv",
 )  # fmt: skip
+REPORT = "report.html"
+"""The page for people who were not there; with the campaign's own run."""
+ORIGIN = {
+    "campaign": "campaign_id",
+    "first candle": "first_candle",
+    "last candle": "last_candle",
+    "candles": "data_digest",
+    "configuration": "config_digest",
+    "code": "code_digest",
+    "commit": "git_commit",
+}
+"""What the report says of where it is from: tags of the campaign's run, by their names there."""
 DESCRIPTION = "mlflow.note.content"
 """Tag that the UI shows on top of a run, as Markdown."""
 
@@ -41,7 +60,9 @@ def publish(
     trades: pd.DataFrame,
     subtitle: str,
 ) -> None:
-    """Save tables and figures with the campaign and its candidate, and their figures as metrics.
+    """Save tables, figures and the report with the campaign, and its figures as metrics.
+
+    The candidate's run gets the same tables and figures.
 
     Parameters
     ----------
@@ -63,12 +84,23 @@ def publish(
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _write_documents(root, market.config, trials, candidate, trades)
-        for name, figure in candidate_figures(market, trials, candidate, trades, subtitle).items():
-            path = root / "figures" / f"{name}.png"
-            path.parent.mkdir(exist_ok=True)
-            figure.savefig(path)
-        tracker.log_folder(tracker.run_id, root)
+        findings = Findings.of(market, trials, candidate, trades)
+        drawn = candidate_figures(market, trials, candidate, trades, subtitle)
+        drawn |= findings_figures(findings, subtitle)
+        pictures = {name: png(figure) for name, figure in drawn.items()}
+        (root / "figures").mkdir()
+        for name, content in pictures.items():
+            (root / "figures" / f"{name}.png").write_bytes(content)
         tracker.log_folder(candidate_run, root)
+        _write_report(root, campaign_page(_subject(tracker), findings, pictures))
+        tracker.log_folder(tracker.run_id, root)
+
+
+def publish_stopped(tracker: CampaignTracker, result: Preflight, config: Config) -> None:
+    """Save the report of a campaign that the preflight has stopped."""
+    with tempfile.TemporaryDirectory() as folder:
+        _write_report(Path(folder), stopped_page(_subject(tracker), result, config))
+        tracker.log_folder(tracker.run_id, Path(folder))
 
 
 def campaign_metrics(trials: Sequence[Trial], candidate: Candidate) -> dict[str, float]:
@@ -170,6 +202,20 @@ def candidate_figures(
         "trial_ranking": report.trial_ranking(table, subtitle=subtitle),
         **monte_carlo_figures(candidate.simulation, trades, config, label),
     }
+
+
+def _subject(tracker: CampaignTracker) -> Subject:
+    tags = tracker.tags
+    return Subject(
+        market=f"{tags['asset']} {tags['timeframe']}",
+        source=tags["candles"],
+        synthetic=tags["synthetic"] == "true",
+        origin={name: tags[tag] for name, tag in ORIGIN.items()},
+    )
+
+
+def _write_report(root: Path, page: str) -> None:
+    (root / REPORT).write_text(page, encoding="utf-8")
 
 
 def _write_documents(

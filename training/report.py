@@ -282,6 +282,84 @@ def trial_ranking(trials: pd.DataFrame, *, subtitle: str, listed: int = 12) -> F
     return figure
 
 
+def cost_sensitivity(
+    per_side: Floats,
+    expectancy: Floats,
+    standard_error: Floats,
+    *,
+    charged: float,
+    break_even: float,
+    subtitle: str,
+) -> Figure:
+    """Expectancy of the same trades under other costs, with one standard error to each side.
+
+    Parameters
+    ----------
+    per_side
+        Fee and slippage of one fill, fractions of its notional, increasing.
+    charged
+        What the campaign itself charged.
+    break_even
+        Where the expectancy is zero; drawn if it is positive.
+    """
+    title = "Expectancy under other costs"
+    if not np.isfinite(expectancy).any():
+        return _nothing(title, subtitle, "no trades")
+    figure = titled_figure(f"{title}: the same trades again", subtitle, size=(10, 4.2))
+    axes = _axes(figure, x="fee and slippage of one fill", y="expectancy (net R per trade)")
+    axes.axhline(0, color=FAINT, linewidth=0.8)
+    axes.axvline(charged, color=FAINT, linewidth=0.8, linestyle=":", label=f"charged {charged:.3%}")
+    axes.errorbar(
+        per_side, expectancy, yerr=standard_error, color=GAIN, marker="o", linewidth=1.4, capsize=4,
+        label="expectancy ± standard error",
+    )  # fmt: skip
+    if break_even > 0:
+        axes.plot(
+            [break_even], [0], color=MODEL, marker="D", markersize=9, linestyle="none",
+            label=f"earns nothing at {break_even:.3%}",
+        )  # fmt: skip
+    axes.set_xticks(np.unique(per_side), [f"{level:.3%}" for level in np.unique(per_side)])
+    _legend(axes)
+    return figure
+
+
+def neighbours(groups: Mapping[str, pd.DataFrame], *, subtitle: str) -> Figure:
+    """Expectancy of the candidate and of trials ever further from it, each with its standard error.
+
+    Parameters
+    ----------
+    groups
+        By their labels from left to right, the candidate's first: one row a trial with
+        ``expectancy``, ``standard_error`` (net R, NaN if unknown) and ``pruned``.
+    """
+    title = "The candidate and its neighbours in the grid"
+    if not any(group["expectancy"].notna().any() for group in groups.values()):
+        return _nothing(title, subtitle, "no trades")
+    figure = titled_figure(title, subtitle, size=(10, 4.2))
+    axes = _axes(figure, x="", y="expectancy (net R per trade)")
+    axes.axhline(0, color=FAINT, linewidth=0.8)
+    for place, group in enumerate(groups.values()):
+        beside = np.linspace(-0.35, 0.35, len(group) + 2)[1:-1]
+        pruned = group["pruned"].to_numpy(bool)
+        for which, filled in ((~pruned, True), (pruned, False)):
+            colour = MODEL if place == 0 else GAIN if filled else FAINT
+            axes.errorbar(
+                place + beside[which],
+                group["expectancy"].to_numpy()[which],
+                yerr=group["standard_error"].to_numpy()[which],
+                color=colour,
+                marker="o",
+                markerfacecolor=colour if filled else "white",
+                markersize=6 if place else 9,
+                linestyle="none",
+                elinewidth=0.9,
+            )
+    axes.set_xticks(range(len(groups)), [f"{name} ({len(of)})" for name, of in groups.items()])
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    axes.grid(False, axis="x")
+    return figure
+
+
 def titled_figure(title: str, subtitle: str, *, size: tuple[float, float] = (10, 5.5)) -> Figure:
     """An empty figure with its header; the axes get the room below it."""
     height = size[1]

@@ -9,6 +9,7 @@ import mlflow.pyfunc
 import pandas as pd
 import pytest
 
+from registry.gates import GateVerdict
 from store.synthetic import SyntheticSource
 from tests.campaign_place import HIDDEN, TRIALS, WINDOWS, Place, place
 
@@ -48,7 +49,7 @@ def test_any_number_of_processes_gives_the_same_trials_trades_and_model(
     other = place(tmp_path)
     assert other.discover("--candles", "synthetic", "--jobs", "3").returncode == 0
     one, three = found.runs("campaign")[0], other.runs("campaign")[0]
-    for path in ("trials.csv", "trades.csv", "gates.json", "candidate.json"):
+    for path in ("trials.csv", "trades.csv", "gates.json", "candidate.json", "report.html"):
         assert found.artifact(one, path).read_text() == other.artifact(three, path).read_text()
     versions = [
         each.client.search_model_versions("name = 'BTCUSDT-1h'")[0] for each in (found, other)
@@ -108,7 +109,7 @@ def test_figures_are_on_the_campaign_and_its_candidate_and_on_no_window(found: P
     expected = {
         "equity", "drawdown", "r_histogram", "confusion_matrix", "shap_summary",
         "optuna_importance", "parameter_heatmaps", "trial_ranking", "monte_carlo_fan",
-        "monte_carlo_histogram",
+        "monte_carlo_histogram", "cost_sensitivity", "neighbours",
     }  # fmt: skip
     for run in (campaign, candidate):
         listed = found.client.list_artifacts(run.info.run_id, "figures")
@@ -116,6 +117,34 @@ def test_figures_are_on_the_campaign_and_its_candidate_and_on_no_window(found: P
         assert all(file.file_size > 5_000 for file in listed)
     for window in found.runs("window")[:3]:
         assert found.client.list_artifacts(window.info.run_id) == []
+
+
+def test_the_report_says_the_verdicts_and_is_with_the_campaign_alone(
+    found: Place, rejected: Place
+) -> None:
+    verdicts = {found: "Accepted for paper trading", rejected: "Rejected: nothing will be traded"}
+    for here, verdict in verdicts.items():
+        (campaign,) = here.runs("campaign")
+        content = here.artifact(campaign, "report.html").read_text()
+        assert verdict in content
+        assert "This market is synthetic" in content
+        assert content.count("<img") == 9
+        assert len(content) < 3_000_000
+        gates = json.loads(here.artifact(campaign, "gates.json").read_text())
+        passed = sum(GateVerdict(**gate).passed for gate in gates)
+        assert content.count(">passed</b>") == passed
+        assert content.count(">failed</b>") == len(gates) - passed
+        listed = here.client.list_artifacts(here.runs("trial")[0].info.run_id)
+        assert "report.html" not in {file.path for file in listed}
+
+
+def test_a_campaign_that_the_preflight_stops_says_so_on_its_page(tmp_path: Path) -> None:
+    here = place(tmp_path, preflight={"mode": "stop"})
+    assert here.discover("--candles", "synthetic-no-edge", "--jobs", "1").returncode == 0
+    (campaign,) = here.runs("campaign")
+    content = here.artifact(campaign, "report.html").read_text()
+    assert "Not searched" in content
+    assert here.runs("trial") == []
 
 
 def test_the_winner_is_in_staging_and_gives_signals_on_plain_candles(found: Place) -> None:

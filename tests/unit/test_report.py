@@ -93,7 +93,14 @@ def all_figures(trades: pd.DataFrame, trials: pd.DataFrame, n: int) -> dict[str,
         ),
         "parameter_heatmaps": report.parameter_heatmaps(trials, subtitle=SUBTITLE),
         "trial_ranking": report.trial_ranking(trials, subtitle=SUBTITLE),
-    }
+        "cost_sensitivity": report.cost_sensitivity(
+            np.array([0.0, 0.001]), np.array([0.2, -0.2]) if n else np.full(2, np.nan),
+            np.array([0.1, 0.1]), charged=0.001, break_even=0.0005, subtitle=SUBTITLE,
+        ),
+        "neighbours": report.neighbours(
+            {"candidate": trials.head(1).assign(standard_error=0.1)}, subtitle=SUBTITLE
+        ),
+    }  # fmt: skip
 
 
 FULL = all_figures(trades_with([1.0, -1.0, 2.5]), trials_with(), 9)
@@ -257,3 +264,34 @@ def test_a_trial_without_an_sqn_is_not_ranked():
     figure = report.trial_ranking(trials_with(sqn=[1.0, np.nan, 2.0, 3.0]), subtitle="")
     assert "3 of 4 have an SQN" in text_of(figure)
     assert figure.axes[1].texts[0].get_text().splitlines()[1].split()[1] == "9/26/52"
+
+
+def test_costs_are_drawn_with_what_was_charged_and_where_nothing_is_left():
+    figure = FULL["cost_sensitivity"]
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.000%", "0.100%"]
+    text = text_of(figure)
+    assert "charged 0.100%" in text
+    assert "earns nothing at 0.050%" in text
+    hopeless = report.cost_sensitivity(
+        np.array([0.0, 0.001]), np.array([-0.1, -0.2]), np.full(2, 0.1),
+        charged=0.001, break_even=-0.001, subtitle="",
+    )  # fmt: skip
+    assert "earns nothing" not in text_of(hopeless)
+
+
+def test_the_candidate_stands_left_of_its_neighbours_and_the_pruned_are_hollow():
+    trials = trials_with(pruned=[False, False, True, True]).assign(standard_error=0.1)
+    groups = {"candidate": trials.head(1), "1 step away": trials.tail(3)}
+    axes = report.neighbours(groups, subtitle="").axes[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["candidate (1)", "1 step away (3)"]
+    points = [
+        (line.get_xdata().round(), line.get_ydata(), line.get_markerfacecolor())
+        for line in axes.lines
+        if line.get_marker() == "o" and len(line.get_xdata())
+    ]
+    assert [(place.tolist(), of.tolist()) for place, of, _ in points] == [
+        ([0.0], [0.1]), ([1.0], [0.4]), ([1.0, 1.0], [0.2, 0.3]),
+    ]  # fmt: skip
+    assert [colour == "white" for _, _, colour in points] == [False, False, True]
