@@ -8,7 +8,7 @@ Everything in a run follows from other records, so that one which is lost is mad
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -39,6 +39,8 @@ class LiveRun:
         self.run_id: str = run.info.run_id
         self.strategy_id: str = run.data.tags[STRATEGY_ID]
         self.book: str = run.data.tags[BOOK]
+        self.tags: Mapping[str, str] = run.data.tags
+        """As they were when the run was read."""
         self._points: set[tuple[str, int]] | None = None
 
     @property
@@ -49,6 +51,20 @@ class LiveRun:
     def metric(self, name: str) -> float:
         """The last value of a metric when the run was read; NaN where it has none."""
         return float(self._run.data.metrics.get(name, math.nan))
+
+    def days(self) -> pd.DataFrame:
+        """What was logged by day: a column a metric; the index are UTC midnights."""
+        with translated(self._client):
+            histories = {
+                name: self._client.get_metric_history(self.run_id, name)
+                for name in sorted(self._run.data.metrics)
+            }
+        columns = {
+            name: pd.Series({each.timestamp: each.value for each in points}, dtype=float)
+            for name, points in histories.items()
+        }
+        table = pd.DataFrame(columns).sort_index()
+        return table.set_index(pd.to_datetime(table.index, unit="ms", utc=True))
 
     def log_days(self, figures: pd.DataFrame, start: pd.Timestamp) -> None:
         """Log figures by day; what a day has already stands, and what is not finite is left out.
@@ -132,6 +148,10 @@ class LiveRuns:
                 with translated(client):
                     client.delete_run(self._runs[place].run_id)
             self._runs[place] = found
+
+    def __iter__(self) -> Iterator[LiveRun]:
+        """The newest first."""
+        return iter(self._runs.values())
 
     def find(self, strategy_id: str, book: str) -> LiveRun | None:
         return self._runs.get((strategy_id, book))

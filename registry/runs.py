@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run as Run  # other packages name it from here
 
 from registry.connection import translated
 from strategy.errors import StoreError
@@ -45,6 +45,16 @@ def logged_points(client: MlflowClient, run: Run) -> set[tuple[str, int]]:
             for key in run.data.metrics
             for metric in client.get_metric_history(run.info.run_id, key)
         }
+
+
+def campaign_ids(client: MlflowClient, experiment_name: str) -> list[str]:
+    """Ids of all campaigns of an experiment, unfinished ones too, newest first."""
+    with translated(client):
+        experiment = client.get_experiment_by_name(experiment_name)
+    if experiment is None:
+        return []
+    runs = search(client, experiment.experiment_id, f"tags.{RUN_KIND} = 'campaign'")
+    return [str(run.data.tags[CAMPAIGN_ID]) for run in runs]
 
 
 def find_campaign(client: MlflowClient, experiment_name: str, reference: str) -> Run:
