@@ -16,6 +16,7 @@ REHEARSE_ARGS ?=
 DEMO_ARGS    ?= --asset BTCUSDT --timeframe 1h --candles synthetic --max-trials 8 --jobs 2
 
 export MLFLOW_DISABLE_TELEMETRY = true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION = false
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
