@@ -13,6 +13,7 @@ TRACKING_URI ?= sqlite:///var/mlflow.db
 PORT         ?= 5000
 PAPER_ARGS   ?=
 REHEARSE_ARGS ?=
+CALIBRATE_ARGS ?=
 DEMO_ARGS    ?= --asset BTCUSDT --timeframe 1h --candles synthetic --max-trials 8 --jobs 2
 
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -20,7 +21,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION = false
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo ui notebooks paper rehearse test testsdk torture check bench layer schema lock clean
+.PHONY: help demo ui notebooks paper rehearse calibrate test testsdk torture check bench layer schema lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ paper: $(VENV)/.installed ## trade what is in Staging with virtual money (PAPER_
 rehearse: $(VENV)/.installed ## two years of the whole system, with faults (REHEARSE_ARGS="--candles PATH")
 	@mkdir -p var
 	@$(PY) -m rehearsal $(REHEARSE_ARGS)
+
+calibrate: $(VENV)/.installed ## hours: how often campaigns find what is not there (CALIBRATE_ARGS="--candles PATH")
+	@$(PY) -m training.calibration --write var/calibration $(CALIBRATE_ARGS)
 
 test: $(VENV)/.installed-dev ## all tests but the torturing ones
 	@$(PY) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder

@@ -17,10 +17,28 @@ from strategy.config import Config, Selection
 from strategy.features import CATALOGUE, FEATURE_NAMES
 from strategy.simulate import trades_frame
 from training.explain import Explanation, explain
+from training.random_entries import RandomEntries
 from training.random_signal_simulator import Simulation, monte_carlo, monte_carlo_gates
 from training.search import overfitting, rank, trial_sharpes
 from training.trial import Trial
 from training.walk_forward import PreparedMarket, WindowResult
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the gates judge the leading trial of a search by."""
+
+    trials: int
+    """Trials walked."""
+    pruned: int
+    eligible: int
+    """Trials that may win."""
+    confirmation_r: NDArray[np.float64]
+    """Net R of the trades in the hidden windows, in order of time; none if no trial may win."""
+    entries: RandomEntries
+    """Random entries through all windows of the leading trial, its own exits and costs."""
+    deflated_sharpe: float
+    overfitting: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,31 +102,54 @@ def judge(
     There is no second candidate: to fall back on the runner-up when the winner fails its
     confirmation would be choosing on the confirmation.
     """
-    config = market.config
-    results = trial.results + confirmation
-    all_r = np.concatenate([result.r for result in results])
-    simulation = monte_carlo(
-        market,
-        trial.parameters.indicators.atr_period,
-        {result.window: result.signal_counts for result in results},
-        performance.expectancy(all_r),
-        n_simulations=config.monte_carlo_config.n_simulations,
-        seed=config.monte_carlo_config.random_seed,
-    )
-    confirmed = [np.empty(0), *(result.r for result in confirmation)]
+    evidence, simulation = weigh(market, trials, trial, confirmation)
     return Candidate(
         trial=trial,
         eligible=eligible,
         confirmation=confirmation,
         simulation=simulation,
         explanation=_explain_first_window(market, trial, first_model),
+        deflated_sharpe=evidence.deflated_sharpe,
+        overfitting=evidence.overfitting,
+        gates=gates(evidence, market.config),
+    )
+
+
+def weigh(
+    market: PreparedMarket,
+    trials: Sequence[Trial],
+    trial: Trial,
+    confirmation: tuple[WindowResult, ...],
+) -> tuple[Evidence, Simulation]:
+    """Work out the evidence on the leading trial, and its random entries with all they show."""
+    config = market.config
+    results = trial.results + confirmation
+    simulation = monte_carlo(
+        market,
+        trial.parameters.indicators.atr_period,
+        {result.window: result.signal_counts for result in results},
+        performance.expectancy(np.concatenate([result.r for result in results])),
+        n_simulations=config.monte_carlo_config.n_simulations,
+        seed=config.monte_carlo_config.random_seed,
+    )
+    evidence = Evidence(
+        trials=len(trials),
+        pruned=sum(trial.pruned for trial in trials),
+        eligible=len(rank(trials, config.selection.min_trades_per_window)),
+        confirmation_r=np.concatenate([np.empty(0), *(result.r for result in confirmation)]),
+        entries=simulation.entries,
         deflated_sharpe=performance.deflated_sharpe(trial.r, trial_sharpes(trials)),
         overfitting=overfitting(trials),
-        gates=(
-            _candidate_gate(trials, config),
-            *incubation_gates(np.concatenate(confirmed), config.incubation_promotion),
-            *monte_carlo_gates(simulation.entries, config.monte_carlo_config),
-        ),
+    )
+    return evidence, simulation
+
+
+def gates(evidence: Evidence, config: Config) -> tuple[GateVerdict, ...]:
+    """Every gate between a search and Staging: all must hold."""
+    return (
+        _candidate_gate(evidence),
+        *incubation_gates(evidence.confirmation_r, config.incubation_promotion),
+        *monte_carlo_gates(evidence.entries, config.monte_carlo_config),
     )
 
 
@@ -125,15 +166,15 @@ def expected_directions() -> Mapping[str, int | None]:
     return {feature.name: feature.expected_direction for feature in CATALOGUE}
 
 
-def _candidate_gate(trials: Sequence[Trial], config: Config) -> GateVerdict:
-    eligible = len(rank(trials, config.selection.min_trades_per_window))
-    pruned = sum(trial.pruned for trial in trials)
+def _candidate_gate(evidence: Evidence) -> GateVerdict:
     return GateVerdict(
         name="candidates",
-        figure=float(eligible),
+        figure=float(evidence.eligible),
         threshold=0.0,
         comparison=">",
-        detail=f"of {len(trials)} trials that may win; {pruned} were pruned as hopeless",
+        detail=(
+            f"of {evidence.trials} trials that may win; {evidence.pruned} were pruned as hopeless"
+        ),
     )
 
 

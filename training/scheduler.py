@@ -8,15 +8,10 @@ pruning off, all are ready at once.
 from __future__ import annotations
 
 import heapq
-import multiprocessing
-import os
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +19,9 @@ from pathlib import Path
 import pandas as pd
 
 from strategy.config import Config, Pruning
-from strategy.errors import RetryError
 from strategy.windows import Window
 from training.checkpointing import WindowCheckpoints
+from training.processes import process_pool
 from training.trial import Trial, is_hopeless
 from training.walk_forward import PreparedMarket, TrialParameters, WindowResult
 
@@ -48,11 +43,7 @@ def worker_pool(
     config: Config,
     checkpoints: WindowCheckpoints | None = None,
 ) -> Iterator[Executor]:
-    """Processes that evaluate windows of one market.
-
-    They are spawned, not forked (LightGBM's OpenMP threads do not survive a fork), and leave
-    Ctrl-C to the parent, which drops what waits and lets them finish the window in hand.
-    Should the parent be killed, they end with it.
+    """Processes that evaluate windows of one market (:func:`training.processes.process_pool`).
 
     Parameters
     ----------
@@ -69,34 +60,8 @@ def worker_pool(
         # Handed over in the processes' own start, candles would make each wait for the one before.
         path = Path(folder) / "candles"
         candles.to_pickle(path)
-        executor = ProcessPoolExecutor(
-            max_workers=jobs,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_prepare_worker,
-            initargs=(path, timeframe, config, checkpoints),
-        )
-        try:
-            with _ctrl_c_held():
-                for _ in range(jobs):
-                    executor.submit(os.getpid)  # starts a process, which gets ready meanwhile
+        with process_pool(jobs, _prepare_worker, path, timeframe, config, checkpoints) as executor:
             yield executor
-        except BrokenProcessPool as error:
-            raise RetryError(
-                "a worker process died (was it killed for lack of memory?): run the campaign "
-                "again, with fewer --jobs if it happens again"
-            ) from error
-        finally:
-            executor.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Processes that are started meanwhile are deaf to Ctrl-C from their first moment."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def evaluate_in_worker(parameters: TrialParameters, window: Window) -> WindowResult:
@@ -120,17 +85,8 @@ def _prepare_worker(
     candles: Path, timeframe: str, config: Config, checkpoints: WindowCheckpoints | None
 ) -> None:
     global _market, _checkpoints
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _market = PreparedMarket(pd.read_pickle(candles), timeframe, config)
     _checkpoints = checkpoints
-
-
-def _end_with_parent() -> None:
-    """A worker holds both ends of its queue, so that nothing else would tell it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def recall_nothing(parameters: TrialParameters, window: Window) -> None:
