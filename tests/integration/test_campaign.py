@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -12,6 +18,8 @@ import pytest
 from registry.gates import GateVerdict
 from store.synthetic import SyntheticSource
 from tests.campaign_place import HIDDEN, TRIALS, WINDOWS, Place, place
+from training.model_validator import main as discover
+from training.random_signal_simulator import main as simulate
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +36,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def rejected(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A campaign on the market without an edge."""
     here = place(tmp_path_factory.mktemp("rejected"))
-    finished = here.discover("--candles", "synthetic-no-edge", "--jobs", "2")
+    finished = here.discover("--candles", "synthetic-no-edge", "--jobs", "1")
     assert finished.returncode == 0, finished.stderr
     (here.folder / "screen.txt").write_text(finished.stdout)
     return here
@@ -37,20 +45,61 @@ def rejected(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def test_the_screen_says_that_the_market_is_synthetic_and_shows_every_gate(found: Place) -> None:
     screen = (found.folder / "screen.txt").read_text()
     assert "SYNTHETIC MARKET" in screen
-    for gate in ("candidates", "incubation_last_30_trades", "monte_carlo_positive_share"):
+    for gate in ("candidates", "incubation_last_100_trades", "monte_carlo_positive_share"):
         assert gate in screen
     assert "Promoted" in screen
     assert found.runs("campaign")[0].info.run_id in screen
 
 
-def test_any_number_of_processes_gives_the_same_trials_trades_and_model(
+def windows_begun(database: Path) -> int:
+    """Without MLflow, which would set about creating the store at the same time."""
+    if not database.exists():
+        return 0
+    with sqlite3.connect(database) as connection:
+        try:
+            found = connection.execute("SELECT count(*) FROM runs WHERE name LIKE '%window%'")
+        except sqlite3.OperationalError:  # no such table yet
+            return 0
+        return int(found.fetchone()[0])
+
+
+def heed_ctrl_c() -> None:
+    """A shell starts its background jobs, and so tests run by one, deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_any_number_of_processes_and_a_ctrl_c_give_the_same_trials_trades_and_model(
     found: Place, tmp_path: Path
 ) -> None:
+    """Ctrl-C stops cleanly, and the same command goes on."""
     other = place(tmp_path)
-    assert other.discover("--candles", "synthetic", "--jobs", "3").returncode == 0
-    one, three = found.runs("campaign")[0], other.runs("campaign")[0]
+    arguments = ("--candles", "synthetic", "--jobs", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.model_validator", *arguments],
+        cwd=tmp_path, env=other.env, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while windows_begun(tmp_path / "var" / "mlflow.db") < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal sends to all processes at once
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    (stopped,) = other.runs("campaign")
+    assert stopped.info.status == "KILLED"
+    assert not [
+        run for run in other.runs("trial") + other.runs("window") if run.info.status == "RUNNING"
+    ]
+
+    resumed = other.discover(*arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    (one,), (two,) = found.runs("campaign"), other.runs("campaign")
+    assert two.info.status == "FINISHED"
+    keys = [window.data.tags["run_key"] for window in other.runs("window")]
+    assert len(keys) == len(set(keys))
     for path in ("trials.csv", "trades.csv", "gates.json", "candidate.json", "report.html"):
-        assert found.artifact(one, path).read_text() == other.artifact(three, path).read_text()
+        assert found.artifact(one, path).read_text() == other.artifact(two, path).read_text()
     versions = [
         each.client.search_model_versions("name = 'BTCUSDT-1h'")[0] for each in (found, other)
     ]
@@ -138,15 +187,6 @@ def test_the_report_says_the_verdicts_and_is_with_the_campaign_alone(
         assert "report.html" not in {file.path for file in listed}
 
 
-def test_a_campaign_that_the_preflight_stops_says_so_on_its_page(tmp_path: Path) -> None:
-    here = place(tmp_path, preflight={"mode": "stop"})
-    assert here.discover("--candles", "synthetic-no-edge", "--jobs", "1").returncode == 0
-    (campaign,) = here.runs("campaign")
-    content = here.artifact(campaign, "report.html").read_text()
-    assert "Not searched" in content
-    assert here.runs("trial") == []
-
-
 def test_the_winner_is_in_staging_and_gives_signals_on_plain_candles(found: Place) -> None:
     (version,) = found.client.search_model_versions("name = 'BTCUSDT-1h'")
     assert version.current_stage == "Staging"
@@ -162,23 +202,25 @@ def test_the_winner_is_in_staging_and_gives_signals_on_plain_candles(found: Plac
     assert signals["signal"].iloc[-500:].notna().all()
 
 
-def test_the_same_campaign_again_finds_itself_finished(found: Place) -> None:
+def test_the_same_campaign_again_finds_itself_finished(
+    found: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = len(found.runs("window"))
-    again = found.discover("--candles", "synthetic", "--jobs", "2")
-    assert again.returncode == 0
-    assert "already been run" in again.stdout
-    assert "Promoted" in again.stdout
+    assert found.in_process(monkeypatch, discover, "--candles", "synthetic", "--jobs", "2") == 0
+    said = capsys.readouterr().out
+    assert "already been run" in said
+    assert "Promoted" in said
     assert len(found.runs("window")) == before
     assert len(found.runs("campaign")) == 1
     assert len(found.client.search_model_versions("name = 'BTCUSDT-1h'")) == 1
 
 
-def test_monte_carlo_runs_alone_on_the_finished_campaign(found: Place) -> None:
-    finished = found.run(
-        "training.random_signal_simulator", "--simulations", "300", "--candles", "synthetic"
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert "monte_carlo_positive_share" in finished.stdout
+def test_monte_carlo_runs_alone_on_the_finished_campaign(
+    found: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--simulations", "300", "--candles", "synthetic")
+    assert found.in_process(monkeypatch, simulate, *arguments) == 0
+    assert "monte_carlo_positive_share" in capsys.readouterr().out
     runs = {run.info.run_name: run for run in found.runs("monte_carlo")}
     again = runs["monte carlo 300-42"]
     assert again.data.params["n_simulations"] == "300"
@@ -189,10 +231,11 @@ def test_monte_carlo_runs_alone_on_the_finished_campaign(found: Place) -> None:
     assert (first["expectancy"] == table["expectancy"].iloc[:100]).all()
 
 
-def test_monte_carlo_refuses_other_candles_than_the_campaigns(found: Place) -> None:
-    refused = found.run("training.random_signal_simulator", "--candles", "synthetic-no-edge")
-    assert refused.returncode == 2
-    assert "not the candles of the campaign" in refused.stderr
+def test_monte_carlo_refuses_other_candles_than_the_campaigns(
+    found: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert found.in_process(monkeypatch, simulate, "--candles", "synthetic-no-edge") == 2
+    assert "not the candles of the campaign" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_market_without_an_edge_is_rejected_and_nothing_is_staged(rejected: Place) -> None:

@@ -152,7 +152,8 @@ def test_the_digest_knows_values_and_not_their_spelling(config: Config):
 
 
 def test_the_promotion_period_tells_how_many_trades_it_looks_at(config: Config):
-    assert config.incubation_promotion.last_trades == 30
+    assert config.incubation_promotion.last_trades == 100
+    assert config.production_promotion.last_trades == 30
 
 
 def test_the_checked_in_schema_is_the_generated_one():
