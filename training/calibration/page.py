@@ -72,8 +72,10 @@ def page(
             "",
             "False discoveries have a one-sided 95 % upper bound, power a two-sided 95 % interval "
             "(both Clopper and Pearson). *Random entries* is the mean R per trade of each "
-            "campaign's random entries, over campaigns, and proves the markets: without edge and "
-            "costs it must be 0 within its error. *Ranking* is what the leading trial earned per "
+            "campaign's random entries, over campaigns, and proves the markets: on a martingale "
+            "without costs it must be 0 within its error. (Blocks of recorded candles keep what "
+            "follows each other within a day, and that may be worth some thousandths of R.) "
+            "*Ranking* is what the leading trial earned per "
             "trade in the windows that chose it, *hidden* in those that did not: the difference "
             "is what choosing flatters.",
             "",
