@@ -6,6 +6,9 @@ import importlib
 import json
 import os
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,28 +59,66 @@ def _parsed(name: str, answer: bytes) -> Any:
         ) from error
 
 
-def called_here(lambdas: Any, name: str, event: Any) -> Any:
-    """Call a function's handler in this process; returns its answer, as Lambda would tell it.
+@dataclass(frozen=True)
+class DeployedHandler:
+    """The handler of a deployed function, in this process.
 
-    Handler and variables are those that it was deployed with, and the variables stay. The code is
-    this checkout's, and what it asks of AWS it asks with this shell's rights.
+    The code is this checkout's, and what it asks of AWS it asks with this process's rights.
+
+    Parameters
+    ----------
+    configuration
+        Lambda's, of the function.
+    """
+
+    configuration: Mapping[str, Any]
+
+    def __call__(self, event: Any) -> Any:
+        """Call it with the variables that it was deployed with; returns its answer, as Lambda
+        would tell it. Its own errors pass.
+        """
+        found = self.configuration
+        module, _, handler = found["Handler"].rpartition(".")
+        context = SimpleNamespace(
+            function_name=found["FunctionName"],
+            memory_limit_in_mb=found["MemorySize"],
+            invoked_function_arn=found["FunctionArn"],
+            aws_request_id=str(uuid.uuid4()),
+            get_remaining_time_in_millis=lambda: found["Timeout"] * 1000,
+        )
+        with _set(found["Environment"]["Variables"]):
+            # By name: which module it is, is known once it is deployed.
+            answer = getattr(importlib.import_module(module), handler)(event, context)
+        return json.loads(json.dumps(answer))
+
+
+def deployed_handler(lambdas: Any, name: str) -> DeployedHandler:
+    """The handler of the function of that name.
 
     Raises
     ------
     StoreError, RetryError, ConfigError
-        As :func:`store.aws.translated`. The handler's own errors pass.
+        As :func:`store.aws.translated`.
     """
     with translated(f"function {name}"):
-        found = lambdas.get_function_configuration(FunctionName=name)
-    os.environ.update(found["Environment"]["Variables"])
-    module, _, handler = found["Handler"].rpartition(".")
-    context = SimpleNamespace(
-        function_name=name,
-        memory_limit_in_mb=found["MemorySize"],
-        invoked_function_arn=found["FunctionArn"],
-        aws_request_id=str(uuid.uuid4()),
-        get_remaining_time_in_millis=lambda: found["Timeout"] * 1000,
-    )
-    # By name: which module it is, is known once it is deployed.
-    answer = getattr(importlib.import_module(module), handler)(event, context)
-    return json.loads(json.dumps(answer))
+        return DeployedHandler(lambdas.get_function_configuration(FunctionName=name))
+
+
+def called_here(lambdas: Any, name: str, event: Any) -> Any:
+    """Call a function's handler in this process, as :class:`DeployedHandler` says."""
+    return deployed_handler(lambdas, name)(event)
+
+
+@contextmanager
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these in the environment for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

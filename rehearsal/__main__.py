@@ -4,6 +4,7 @@
 
     python -m rehearsal                                  # the embedded market
     python -m rehearsal --candles BTCUSDT-1h.parquet     # recorded candles, their last two years
+    python -m rehearsal --aws moto --months 1            # on what the templates deploy
 
 At the end there is one page, and it is among the artifacts of a run in the rehearsal's own
 MLflow store. Exit status 1: an invariant was broken; the seed and the shortest replay that
@@ -51,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--config", default="config.json", help="(%(default)s)")
     parser.add_argument("--max-trials", type=int, default=2, help="of every campaign (%(default)s)")
+    parser.add_argument(
+        "--aws",
+        choices=["moto"],
+        help="on what the templates deploy, in an AWS that moto imitates, and by the real "
+        "handlers; without it the same on embedded parts",
+    )
     parser.set_defaults(preflight=None)
     options = parser.parse_args(arguments)
     console = Console()
@@ -63,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _rehearse(options: argparse.Namespace, console: Console) -> int:
     from rehearsal.outcome import outcome_of
-    from rehearsal.performance import perform, publish
+    from rehearsal.performance import performed, publish
     from rehearsal.script import script_of
     from rehearsal.shortest import shortest
 
@@ -80,9 +87,9 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
         f"fault rate {script.rate:g}",
         highlight=False,
     )
-    world, broken = perform(script, folder, console)
-    outcome = outcome_of(world, broken)
-    path = publish(outcome, folder, world.system.registry)
+    with performed(script, folder, console) as (world, broken):
+        outcome = outcome_of(world, broken)
+        path = publish(outcome, folder, world.system.registry)
     console.print(f"{outcome.verdict}", highlight=False)
     console.print(
         f"{sum(outcome.calls.values()):,} calls, {outcome.struck:,} things went wrong, "

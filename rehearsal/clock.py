@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import numpy as np
+
+import store.backoff
+import store.clock
+from store.clock import Clock
 
 
 @dataclass
@@ -38,3 +48,20 @@ class SimulatedClock:
 def from_milliseconds(milliseconds: int) -> datetime:
     """The moment, UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+@contextmanager
+def moved(clock: Clock, sleep: Callable[[float], None]) -> Iterator[None]:
+    """Let this clock be the computer's, and chance be the same every time.
+
+    Also for functions that hold the real ones already: whatever was not given a clock, or a way
+    to wait, asks ``store/clock.py``.
+    """
+    with ExitStack() as patches:
+        for place, name, other in (
+            (store.clock, "datetime", SimpleNamespace(now=lambda _: clock())),
+            (store.clock, "time", SimpleNamespace(sleep=sleep)),
+            (store.backoff, "Random", lambda: np.random.default_rng(0)),
+        ):
+            patches.enter_context(patch.object(place, name, other))
+        yield

@@ -8,8 +8,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from registry.lifecycle import Lifecycle, Stage
-from rehearsal.embedded import EmbeddedSystem
-from rehearsal.system import Event
+from rehearsal.system import Event, System
 from store.clock import milliseconds
 
 
@@ -37,7 +36,7 @@ class Diary:
         Errors of the system's functions, by function and kind.
     """
 
-    system: EmbeddedSystem
+    system: System
     equity: dict[date, float] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)

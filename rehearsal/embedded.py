@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from rehearsal.binance.in_process import connected
 from rehearsal.clock import SimulatedClock
 from rehearsal.fate import Fate, Frail
 from rehearsal.registry_cache import RememberingClient
+from rehearsal.schedule import Rule, deployed_rules
 from rehearsal.spot import SimulatedSpot
+from rehearsal.system import Surroundings
 from serving.data_downloader import FINEST_HISTORY, Downloader, download
 from serving.initiate_validation_window import initiate
 from serving.journal import Journal
@@ -39,19 +42,27 @@ from store.binance_futures import BinanceFutures, connect_futures
 from store.binance_klines import connect as connect_klines
 from store.candle_archive import CandleArchive
 from store.exchange import Exchange
-from store.market import Market
+from store.market import ReplayMarket
 from store.notifications import LogNotifier
 from store.objects import open_objects
-from store.prices import PriceTable
 from store.settings import SettingsFile
+from store.sqlite_file import FLEETING
 from store.sqlite_queue import Message, SqliteQueue
-from store.state import StateTable, open_state
+from store.sqlite_state import SqliteState
+from store.state import StateTable
+from store.training_jobs import JobDescription
 from strategy.config import Config
 
 VISIBILITY_SECONDS = 360.0
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
 _ALL: frozenset[str] = frozenset()
 _STATE = frozenset({"get", "items", "put", "delete"})
+
+
+@contextmanager
+def embedded_system(within: Surroundings) -> Iterator[EmbeddedSystem]:
+    """The system below the folder, which outlives it."""
+    yield EmbeddedSystem(**vars(within))
 
 
 @dataclass
@@ -68,10 +79,9 @@ class EmbeddedSystem:
     config: Config
     clock: SimulatedClock
     exchange: RehearsalExchange
-    market: Market
+    market: ReplayMarket
     fate: Fate
     spot: SimulatedSpot
-    prices: PriceTable
     _started: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list, init=False)
     _bot: TradingBot | None = field(default=None, init=False, repr=False)
     _quiet_until: datetime = field(default=_FOR_EVER, init=False, repr=False)
@@ -84,6 +94,11 @@ class EmbeddedSystem:
             self.settings.set(f"environment/{name}", value)
 
     # The rehearsal's side
+
+    in_words: ClassVar[str] = "embedded parts: SQLite, folders, processes"
+
+    def rules(self) -> list[Rule]:
+        return deployed_rules()
 
     def call(self, function: str, payload: Mapping[str, Any]) -> Any:
         return self._functions[function](payload)
@@ -119,32 +134,13 @@ class EmbeddedSystem:
         client: Any = self.registry
         client.forget()
 
-    def state_change(self, name: str) -> Mapping[str, Any]:
-        """The event by which EventBridge tells that a training job has ended."""
-        job = self.spot.describe(name)
-        assert job is not None
-        handed = self.spot.hyperparameters(name)
-        return {
-            "source": "aws.sagemaker",
-            "detail-type": "SageMaker Training Job State Change",
-            "detail": {
-                "TrainingJobName": name,
-                "TrainingJobStatus": job.status,
-                "SecondaryStatus": job.detail,
-                "HyperParameters": dict(handed),
-            },
-        }
+    def end_job(self, name: str, interrupted_after: int | None) -> JobDescription:
+        job = self.spot.end(name, interrupted_after)
+        self.registry_changed()
+        return job
 
-    def spoil_a_checkpoint(self, dice: float) -> bool:
-        """Flip a byte in one of the checkpoints; False where there are none."""
-        found = sorted(path for path in (self.folder / "checkpoints").rglob("*") if path.is_file())
-        if not found:
-            return False
-        path = found[int(dice * len(found))]
-        content = bytearray(path.read_bytes())
-        content[int(dice * len(content))] ^= 0xFF
-        path.write_bytes(bytes(content))
-        return True
+    def listener(self, event: Mapping[str, Any]) -> str:
+        return "training_job_events"
 
     def send(self, body: str) -> None:
         """The queue's method: from then on it is looked into."""
@@ -160,7 +156,8 @@ class EmbeddedSystem:
     @cached_property
     def state(self) -> StateTable:
         """The table itself, which never fails."""
-        return open_state(f"sqlite:///{self.folder / 'state.db'}", self.clock)
+        # Of what a rehearsal writes nothing must outlive a power cut: that is half of its time.
+        return SqliteState(self.folder / "state.db", self.clock, FLEETING)
 
     @cached_property
     def queue(self) -> SqliteQueue:
@@ -196,7 +193,7 @@ class EmbeddedSystem:
             notifier=self._frail(self.notifications, "notifier"),
             settings=self.settings,
             spending=self.spot,
-            prices=self.prices,
+            prices=self.spot.prices,
             clock=self.clock,
             inputs_uri=str(self.folder / "campaigns"),
             checkpoints=lambda _: str(self.folder / "checkpoints"),

@@ -16,9 +16,8 @@ import pandas as pd
 
 from registry.lifecycle import PERSON, Lifecycle, Stage
 from registry.loading import load_bundle
-from rehearsal.embedded import EmbeddedSystem
 from rehearsal.people import People
-from rehearsal.system import Event
+from rehearsal.system import Event, System
 from serving.journal import Book, Journal
 from serving.live_divergence import STAGES, divergence_table, read_recorded
 from serving.trading.positions import LIVE, PARTITION, Account, Position, read_account
@@ -58,7 +57,7 @@ class Invariants:
         How often each was looked at.
     """
 
-    system: EmbeddedSystem
+    system: System
     people: People
     capital: Decimal
     tick: float

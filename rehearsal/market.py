@@ -27,7 +27,7 @@ Frames = Mapping[tuple[str, str], pd.DataFrame]
 """Candle frames by asset and timeframe."""
 
 _AT_THE_END_MS = 1000  # before a candle closes: when its extremes and its close are played
-_HOUR = pd.Timedelta("1h")
+_HOUR, FINEST = pd.Timedelta("1h"), pd.Timedelta("5min")
 _DECIMALS = 2  # an exchange has prices in ticks
 
 
@@ -115,9 +115,7 @@ class Tape:
     """Time, asset, row and whether it is the row's end; a heap."""
 
     def __post_init__(self) -> None:
-        for asset in {asset for asset, _ in self.frames}:
-            finest = min((t for a, t in self.frames if a == asset), key=timeframe_delta)
-            frame = self.frames[asset, finest]
+        for (asset, finest), frame in finest_of_each(self.frames).items():
             opens = open_times(frame).asi8 // 10**6
             prices = frame[["open", "high", "low", "close"]].to_numpy()
             self._bars[asset] = _Bars(opens, prices, timeframe_delta(finest).value // 10**6)
@@ -155,6 +153,31 @@ class Tape:
         if row < len(bars.opens_ms):
             delay = bars.length_ms - _AT_THE_END_MS if at_the_end else 0
             heappush(self._ahead, (int(bars.opens_ms[row]) + delay, asset, row, at_the_end))
+
+
+def finest_of_each(frames: Frames) -> Frames:
+    """Of every asset the finest candles that there are."""
+    return {
+        (asset, timeframe): frame
+        for (asset, timeframe), frame in frames.items()
+        if timeframe == min((t for a, t in frames if a == asset), key=timeframe_delta)
+    }
+
+
+def in_five_minutes(candles: pd.DataFrame, timeframe: str) -> pd.DataFrame:
+    """Candles that make up these, as :class:`Tape` plays them.
+
+    The price stands at the open; the last one has the extremes and the close.
+    """
+    number = int(timeframe_delta(timeframe) / FINEST)
+    opens = candles["open"].to_numpy().repeat(number)
+    finest = {name: opens.copy() for name in ("open", "high", "low", "close")}
+    for name in ("high", "low", "close"):
+        finest[name][number - 1 :: number] = candles[name].to_numpy()
+    volume = candles["volume"].to_numpy().repeat(number) / number
+    offsets = pd.to_timedelta(np.tile(np.arange(number), len(candles)) * FINEST)
+    index = (candles.index.repeat(number) + offsets).rename("timestamp")
+    return pd.DataFrame({**finest, "volume": volume}, index)
 
 
 def last_close(frames: Frames) -> pd.Timestamp:

@@ -47,6 +47,8 @@ class Outcome:
 
     Parameters
     ----------
+    parts
+        What the system consisted of.
     broken
         The invariant that did not hold, which ended the rehearsal; None: all held.
     divergent
@@ -56,6 +58,7 @@ class Outcome:
     """
 
     market: str
+    parts: str
     seed: int
     rate: float
     begin: datetime
@@ -126,6 +129,7 @@ def outcome_of(world: World, broken: InvariantBrokenError | None) -> Outcome:
     log = system.folder / "notifications.log"
     return Outcome(
         market=script.market,
+        parts=system.in_words,
         seed=script.seed,
         rate=script.rate,
         begin=script.begin,

@@ -15,8 +15,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from registry.lifecycle import Lifecycle, Stage
-from rehearsal.embedded import EmbeddedSystem
-from rehearsal.system import Event
+from rehearsal.system import Event, System
 from serving.asking import ask_for
 from serving.trading.close_requests import CloseRequests
 from serving.trading.positions import LIVE
@@ -61,7 +60,7 @@ class People:
         Versions of models that they moved, and to which stage.
     """
 
-    system: EmbeddedSystem
+    system: System
     at: At
     capital: Decimal
     acts: list[Act] = field(default_factory=list)

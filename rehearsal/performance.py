@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,23 @@ REPORT, RESULT = "report.html", "result.json"
 EXPERIMENT = "rehearsals"
 
 
-def perform(
+@contextmanager
+def performed(
     script: Script, folder: Path, console: Console
-) -> tuple[World, InvariantBrokenError | None]:
-    """Let the time pass; returns the world as it is then, and what did not hold.
+) -> Iterator[tuple[World, InvariantBrokenError | None]]:
+    """Let the time pass; yields the world as it is then, and what did not hold.
 
     Parameters
     ----------
     folder
         Of the system's files; must be empty.
     """
-    world = World(script, folder)
+    with closing(World(script, folder)) as world:
+        yield world, _broken(world, console)
+
+
+def _broken(world: World, console: Console) -> InvariantBrokenError | None:
+    script = world.script
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -53,8 +61,8 @@ def perform(
             world.rehearsal.run(script.end, told)
             world.invariants.at_the_end()
         except InvariantBrokenError as broken:
-            return world, broken
-    return world, None
+            return broken
+    return None
 
 
 def publish(outcome: Outcome, folder: Path, client: Client) -> Path:

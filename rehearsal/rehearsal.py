@@ -10,12 +10,11 @@ from heapq import heappop, heappush
 from typing import Any, Protocol
 
 from rehearsal.clock import SimulatedClock
-from rehearsal.embedded import EmbeddedSystem
 from rehearsal.fate import Fate, Plan, TimedOut
 from rehearsal.market import Tape
 from rehearsal.people import People
-from rehearsal.schedule import Rule, deployed_rules, firings
-from rehearsal.system import Event
+from rehearsal.schedule import Rule, firings
+from rehearsal.system import Event, System
 from strategy.errors import TradingSystemError
 
 MAX_RETRIES = 2
@@ -41,20 +40,17 @@ class Rehearsal:
 
     Parameters
     ----------
-    act
-        What people do: called once a day, it may do something, and says when it wants to be
-        called besides.
     counts
         How many events there were, by function and how they ended.
     """
 
-    system: EmbeddedSystem
+    system: System
     clock: SimulatedClock
     tape: Tape
     fate: Fate
     observers: list[Observer]
     people: People
-    rules: list[Rule] = field(default_factory=deployed_rules)
+    rules: list[Rule]
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     given_up: list[Event] = field(default_factory=list)
     """Events whose every attempt failed."""
@@ -172,6 +168,7 @@ class Rehearsal:
                 self.fate.note(plan.key, "launch_spot_validator: message twice")
                 self.system.launch(messages)
         except TimedOut:
+            self.system.forget(launch.function)
             self.clock.sleep(_TIME_OUT.total_seconds())  # the messages come back by themselves
         finally:
             self.fate.begin(None)
@@ -182,18 +179,15 @@ class Rehearsal:
         name = str(event.payload["name"])
         plan = self.fate.plan(JOB, event.time, 0)
         interrupted = None if plan is None else 1 + plan.call
-        job = self.system.spot.end(name, interrupted)
-        self.system.registry_changed()
+        job = self.system.end_job(name, interrupted)
         if plan is not None and job.status == "Failed":
             self.fate.note(plan.key, "Spot took the instance")
-            if plan.kind == "corrupted checkpoint" and self.system.spoil_a_checkpoint(plan.dice):
+            spoils = plan.kind == "corrupted checkpoint"
+            if spoils and self.system.spot.spoil_a_checkpoint(name, plan.dice):
                 self.fate.note(plan.key, "a checkpoint was corrupted")
         self.counts[JOB, job.status] += 1
-        self.at(
-            self.clock() + timedelta(seconds=30),
-            "training_job_events",
-            self.system.state_change(name),
-        )
+        told = self.system.spot.state_change(name)
+        self.at(self.clock() + timedelta(seconds=30), self.system.listener(told), told)
         self._look(event, None)
 
     def _look(self, event: Event, error: Exception | None) -> None:

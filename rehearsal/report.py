@@ -106,7 +106,8 @@ def _head(outcome: Outcome) -> str:
         f"<p>{outcome.begin:%Y-%m-%d} to {outcome.end:%Y-%m-%d}, {days} days, seed "
         f"{outcome.seed}, fault rate {outcome.rate:g}: {sum(outcome.calls.values()):,} calls, "
         f"{outcome.requests:,} requests to the exchange, {outcome.struck:,} things that went "
-        f"wrong.</p>{held}<p><b>{escape(outcome.verdict)}</b></p>{life}"
+        f"wrong. It ran on {escape(outcome.parts)}.</p>{held}"
+        f"<p><b>{escape(outcome.verdict)}</b></p>{life}"
     )
 
 

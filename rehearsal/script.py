@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
+from rehearsal.embedded import embedded_system
 from rehearsal.market import Frames, embedded_market, last_close
+from rehearsal.system import Build
 from store.candles import CandleFile
 from store.config_file import chosen_config
 from strategy.config import Config
@@ -32,6 +35,8 @@ class Script:
         Of faults among events.
     only
         Keys of the faults that may strike; None: all.
+    build
+        Puts the system together.
     """
 
     config: Config
@@ -42,6 +47,7 @@ class Script:
     seed: int
     rate: float
     only: frozenset[str] | None = None
+    build: Build = embedded_system
 
     def __post_init__(self) -> None:
         if self.end <= self.begin:
@@ -61,6 +67,7 @@ def script_of(options: argparse.Namespace) -> Script:
     ConfigError, DataError
         config.json or the candles cannot be used, or are too few.
     """
+    build = build_on(options.aws)
     config = chosen_config(argparse.Namespace(**{**vars(options), "seed": None}))
     months = pd.DateOffset(months=options.months)
     if options.candles == SYNTHETIC:
@@ -88,7 +95,27 @@ def script_of(options: argparse.Namespace) -> Script:
         end=end.to_pydatetime(),
         seed=options.seed,
         rate=options.faults,
+        build=build,
     )
+
+
+def build_on(aws: str | None) -> Build:
+    """How the system is put together: on embedded parts, or on what the templates deploy.
+
+    Raises
+    ------
+    ConfigError
+        moto is not installed.
+    """
+    if aws is None:
+        return embedded_system
+    if find_spec("moto") is None:
+        raise ConfigError(
+            "--aws moto: moto is not installed here; the environment of `make test` has it"
+        )
+    from rehearsal.deployed import deployed_system  # moto is a tool of development
+
+    return deployed_system
 
 
 def recorded(place: str, config: Config) -> Frames:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rehearsal.invariants import InvariantBrokenError
-from rehearsal.performance import perform
+from rehearsal.performance import performed
 from rehearsal.script import Script
 from rehearsal.world import World
 
@@ -89,4 +89,5 @@ def _halves(keys: Sequence[str], size: int) -> list[list[str]]:
 
 def _replayed(script: Script, folder: Path) -> InvariantBrokenError | None:
     folder.mkdir(parents=True)
-    return perform(script, folder, Console(quiet=True))[1]
+    with performed(script, folder, Console(quiet=True)) as (_, broken):
+        return broken

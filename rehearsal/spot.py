@@ -15,12 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 from rehearsal.clock import SimulatedClock
 from store.local_jobs import LocalJobs
+from store.objects import Objects, open_objects
 from store.prices import PriceTable
 from store.spending import MonthToDate
 from store.training_jobs import JobDescription, JobSpec
@@ -83,10 +85,6 @@ class SimulatedSpot:
         """All jobs that have ended, in order."""
         return list(self._ended.values())
 
-    def hyperparameters(self, name: str) -> Mapping[str, str]:
-        """What was handed to a job."""
-        return self._specs[name].hyperparameters
-
     def cost(self, job: JobDescription) -> float:
         """What a job that has ended cost, USD."""
         return self.prices.usd(
@@ -110,11 +108,13 @@ class SimulatedSpot:
         spec = self._specs[name]
         local = LocalJobs(self.folder, self.clock, PROGRAM)
         local.create(spec)
-        checkpoints = Path(spec.environment["CHECKPOINT_URI"])
-        before = _files(checkpoints)
+        checkpoints = self._checkpoints(name)
+        before = len(checkpoints.entries())
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while (job := local.describe(name)) is not None and job.status == "InProgress":
-            if interrupted_after is not None and _files(checkpoints) - before >= interrupted_after:
+            if interrupted_after is not None and (
+                len(checkpoints.entries()) - before >= interrupted_after
+            ):
                 _kill(self.folder / name)
             if time.monotonic() > deadline:
                 raise RetryError(f"job {name} runs for half an hour: see {self.folder / name}")
@@ -123,6 +123,35 @@ class SimulatedSpot:
             raise RetryError(f"job {name} was not created")
         self._ended[name] = self._description(name, job.status, job.detail, job.failure_reason)
         return self._ended[name]
+
+    def spoil_a_checkpoint(self, name: str, dice: float) -> bool:
+        """Flip a byte in one of a job's checkpoints; False where there are none."""
+        checkpoints = self._checkpoints(name)
+        found = [entry.name for entry in checkpoints.entries()]
+        if not found:
+            return False
+        chosen = found[int(dice * len(found))]
+        content = bytearray(checkpoints.read(chosen) or b"")
+        content[int(dice * len(content))] ^= 0xFF
+        checkpoints.replace(chosen, bytes(content))
+        return True
+
+    def state_change(self, name: str) -> Mapping[str, Any]:
+        """The event by which EventBridge tells that a training job has ended."""
+        job = self._ended[name]
+        return {
+            "source": "aws.sagemaker",
+            "detail-type": "SageMaker Training Job State Change",
+            "detail": {
+                "TrainingJobName": name,
+                "TrainingJobStatus": job.status,
+                "SecondaryStatus": job.detail,
+                "HyperParameters": dict(self._specs[name].hyperparameters),
+            },
+        }
+
+    def _checkpoints(self, name: str) -> Objects:
+        return open_objects(self._specs[name].environment["CHECKPOINT_URI"])
 
     def _description(
         self, name: str, status: str, detail: str, reason: str | None
@@ -159,10 +188,6 @@ def _ended_by(job: JobDescription, now: datetime, known: datetime) -> bool:
     if ended is None or ended > known:
         return False
     return (ended.year, ended.month) == (now.year, now.month)
-
-
-def _files(folder: Path) -> int:
-    return sum(1 for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
 def _kill(place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +14,6 @@ from rehearsal.binance.account import Contract, FuturesAccount
 from rehearsal.binance.exchange import RehearsalExchange
 from rehearsal.clock import SimulatedClock
 from rehearsal.diary import Diary
-from rehearsal.embedded import EmbeddedSystem
 from rehearsal.fate import Fate
 from rehearsal.invariants import Invariants
 from rehearsal.market import Tape
@@ -21,6 +21,7 @@ from rehearsal.people import People
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.script import Script
 from rehearsal.spot import SimulatedSpot
+from rehearsal.system import Surroundings, System
 from store.market import ReplayMarket
 from store.prices import load_prices
 
@@ -43,27 +44,33 @@ class World:
     folder: Path
     clock: SimulatedClock = field(init=False)
     fate: Fate = field(init=False)
-    system: EmbeddedSystem = field(init=False)
+    system: System = field(init=False)
     people: People = field(init=False)
     invariants: Invariants = field(init=False)
     diary: Diary = field(init=False)
     rehearsal: Rehearsal = field(init=False)
+    _exits: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        script, config = self.script, self.script.config
+        script = self.script
         self.clock = SimulatedClock(script.begin)
         self.fate = Fate(script.seed, script.rate, self.clock, script.only)
         account = _account(script, self.clock)
         tape = Tape(script.frames, account, self.clock)
         exchange = RehearsalExchange(account, script.frames, self.clock, self.fate)
-        prices = load_prices()
         spot = SimulatedSpot(
-            self.folder / "jobs", self.clock, prices, script.seed, self._job_created
+            self.folder / "jobs", self.clock, load_prices(), script.seed, self._job_created
         )
-        market = ReplayMarket(script.frames, self.clock)
-        self.system = EmbeddedSystem(
-            self.folder, config, self.clock, exchange, market, self.fate, spot, prices
+        within = Surroundings(
+            folder=self.folder,
+            config=script.config,
+            clock=self.clock,
+            exchange=exchange,
+            market=ReplayMarket(script.frames, self.clock),
+            fate=self.fate,
+            spot=spot,
         )
+        self.system = self._exits.enter_context(script.build(within))
         self.people = People(self.system, self._at, CAPITAL)
         self.invariants = Invariants(self.system, self.people, CAPITAL, float(TICK))
         self.diary = Diary(self.system)
@@ -74,8 +81,13 @@ class World:
             self.fate,
             [self.diary, self.invariants],
             self.people,
+            self.system.rules(),
         )
         self._at(script.begin + timedelta(hours=2), "people", {"do": "ask"})
+
+    def close(self) -> None:
+        """Take the system away: there may be one at a time that is deployed."""
+        self._exits.close()
 
     def _at(self, moment: datetime, function: str, payload: Mapping[str, Any]) -> None:
         self.rehearsal.at(moment, function, payload)

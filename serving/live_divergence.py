@@ -44,7 +44,7 @@ class Recorded:
     still_open
         Decision times of its open positions, UTC.
     tenures
-        Of the strategy's versions with this book.
+        Of the strategy's versions, with either book.
     """
 
     book: Book
@@ -68,11 +68,8 @@ def read_recorded(
     held = read_account(item.value, item.key).positions.values() if item else ()
     still_open = [each.decision_time for each in held if each.strategy_id == strategy_id]
     interventions = journal.interventions(strategy_id, book)
-    tenures = [
-        each
-        for each in tenures_of(journal.state, model)
-        if (each.strategy_id, each.book) == (strategy_id, book)
-    ]
+    known = tenures_of(journal.state, model)
+    tenures = [each for each in known if each.strategy_id == strategy_id]
     return Recorded(book, versions, trades, interventions, still_open, tenures)
 
 
@@ -135,12 +132,16 @@ def divergence_table(
 def _spans(version: StrategyVersion, recorded: Recorded) -> list[Span]:
     """From when until when a version decided with this book: as the bot knows it.
 
-    Where no bot has seen the version with this book, none was at work: it should have traded
-    from when its tags say that it came into the stage.
+    A version that it has never seen should have traded from when its tags say that it came into
+    the stage: no bot was at work.
     """
     seen = [each for each in recorded.tenures if each.version == version.number]
     if seen:
-        return [(each.since, each.until or _left(version, recorded, each.since)) for each in seen]
+        return [
+            (each.since, each.until or _left(version, recorded, each.since))
+            for each in seen
+            if each.book == recorded.book
+        ]
     entry = version.entry(STAGES[recorded.book])
     return [(entry.at, _left(version, recorded, entry.at))] if entry else []
 

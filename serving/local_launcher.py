@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from serving.campaign_requests import CampaignRequest, Shard
 from serving.initiate_validation_window import initiate
@@ -18,7 +18,7 @@ from serving.launch_spot_validator import launch
 from serving.stack import Stack
 from serving.training_job_events import ENDED, hear
 from store.local_jobs import LocalJobs
-from store.sqlite_queue import Message, SqliteQueue
+from store.sqlite_queue import SqliteQueue
 from store.training_jobs import JobDescription
 from strategy.errors import ConfigError, RetryError
 
@@ -29,6 +29,17 @@ PAUSE = 0.5
 _PATIENCE = 240
 """Looks at jobs that were asked to stop: two minutes, as SageMaker gives them."""
 _BATCH = 10  # as SQS has it
+
+
+class Received(Protocol):
+    """A message that was received; ``receives`` says how often, this time included."""
+
+    @property
+    def id(self) -> object: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def receives(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,7 @@ def _only_waits(request: CampaignRequest) -> bool:
     return request.status == "waiting" and idle and request.launching_until is None
 
 
-def sqs_record(message: Message) -> dict[str, Any]:
+def sqs_record(message: Received) -> dict[str, Any]:
     """A message as SQS hands it to Lambda."""
     return {
         "messageId": str(message.id),

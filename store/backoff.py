@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random  # noqa: TID251 - spreads retries over time; no result depends on it
 from typing import Protocol
+
+from store import clock
 
 
 class Uniform(Protocol):
@@ -31,8 +32,9 @@ class Backoff:
         Seconds after the first failure, doubling from there; and the most ever waited.
     """
 
-    sleep: Callable[[float], None] = time.sleep
-    rng: Uniform = field(default_factory=Random)
+    sleep: Callable[[float], None] = clock.sleep
+    # Looked up when it is made: a rehearsal, which is to be the same again, has another there.
+    rng: Uniform = field(default_factory=lambda: Random())
     attempts: int = 6
     first: float = 1.0
     longest: float = 60.0

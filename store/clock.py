@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -17,3 +18,8 @@ def milliseconds(clock: Clock) -> Callable[[], int]:
 def utc_now() -> datetime:
     """The present moment, for a process that starts."""
     return datetime.now(UTC)  # noqa: TID251 - the edge
+
+
+def sleep(seconds: float) -> None:
+    """Wait, where nothing else was said: what waits for time to pass waits here."""
+    time.sleep(seconds)

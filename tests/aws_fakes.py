@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import wraps
-from threading import RLock
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
-import pytest
 import requests
-from moto import mock_aws
-from moto.dynamodb.models import DynamoDBBackend
 from moto.server import ThreadedMotoServer
 
-# DynamoDB checks a condition and writes in one step. moto does not when threads meet in it:
-# of two writers that expect the same version both may succeed.
-_STEPS = ("get_item", "put_item", "update_item", "delete_item", "query", "transact_write_items")
+from rehearsal.imitated_aws import as_nobody, fake_aws
 
-
-@contextmanager
-def fake_aws() -> Iterator[None]:
-    """moto in place of AWS, in the region where everything is; for any number of threads."""
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
-        _as_nobody(patch)
-        yield
+__all__ = ["aws_server", "create_state_table", "fake_aws"]
 
 
 @contextmanager
 def aws_server() -> Iterator[str]:
-    """The same as a server on the loopback interface, which other processes reach too.
+    """moto as a server on the loopback interface, which other processes reach too.
 
     Yields its address, which boto3 finds in the environment, and child processes inherit.
     """
@@ -38,24 +27,11 @@ def aws_server() -> Iterator[str]:
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            _as_nobody(patch)
-            patch.setenv("AWS_ENDPOINT_URL", url)
+        with as_nobody(), patch.dict(os.environ, {"AWS_ENDPOINT_URL": url}):
             yield url
     finally:
         requests.post(f"{url}/moto-api/reset", timeout=30)
         server.stop()
-
-
-def _as_nobody(patch: pytest.MonkeyPatch) -> None:
-    lock = RLock()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        patch.setenv(name, "testing")
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        patch.delenv(name, raising=False)
-    for name in _STEPS:
-        method = getattr(DynamoDBBackend, name)
-        patch.setattr(DynamoDBBackend, name, _one_at_a_time(method, lock))
 
 
 def create_state_table(client: Any, name: str) -> None:
@@ -67,14 +43,3 @@ def create_state_table(client: Any, name: str) -> None:
         AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
         BillingMode="PAY_PER_REQUEST",
     )
-
-
-def _one_at_a_time(
-    method: Callable[..., Any], lock: AbstractContextManager[Any]
-) -> Callable[..., Any]:
-    @wraps(method)
-    def locked(*arguments: Any, **named: Any) -> Any:
-        with lock:
-            return method(*arguments, **named)
-
-    return locked

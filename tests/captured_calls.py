@@ -9,11 +9,10 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
-from mlflow.store.artifact import s3_artifact_repo
 
+from rehearsal.imitated_aws import ACCOUNT_ID, new_clients
 from store.aws import REGION
 
-ACCOUNT_ID = "123456789012"
 Conditions = tuple[tuple[str, str], ...]
 
 
@@ -69,17 +68,12 @@ class Captured:
 def capturing() -> Iterator[Captured]:
     """See all requests of clients that are made from now on, in this process."""
     captured = Captured()
-    boto3.setup_default_session()
-    s3_artifact_repo._cached_get_s3_client.cache_clear()
-    events = boto3.DEFAULT_SESSION.events
-    events.register("before-parameter-build", captured.see)
-    events.register("before-call", captured.refuse)
-    events.register("after-call", captured.miss)
-    try:
+    with new_clients():
+        events = boto3.DEFAULT_SESSION.events
+        events.register("before-parameter-build", captured.see)
+        events.register("before-call", captured.refuse)
+        events.register("after-call", captured.miss)
         yield captured
-    finally:
-        boto3.setup_default_session()
-        s3_artifact_repo._cached_get_s3_client.cache_clear()
 
 
 def calls_of(service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Call]:

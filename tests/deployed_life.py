@@ -6,6 +6,7 @@ What is called, when and with what, the deployed rules and mappings say.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,34 +16,33 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import numpy as np
+import ccxt
 import pandas as pd
 import pytest
-from moto.events.models import EventPattern
 from moto.sagemaker.models import sagemaker_backends
-from moto.server import ThreadedMotoServer
 
-import store.binance_futures
-import store.binance_klines
-from infra.cron import DailyCron
 from rehearsal.binance.account import Contract, FuturesAccount
+from rehearsal.binance.clients import Redirect, redirected
 from rehearsal.binance.futures import FuturesServer
 from rehearsal.binance.loopback import futures_server
-from serving import data_downloader
+from rehearsal.clock import moved
+from rehearsal.event_rules import EventRules
+from rehearsal.imitated_aws import ACCOUNT_ID, reached_by_others
+from rehearsal.market import in_five_minutes
 from store.aws import REGION, client
+from store.sagemaker_jobs import ENTRY_POINT
 from tests.aws_account import Training
 from tests.aws_fakes import fake_aws
-from tests.captured_calls import ACCOUNT_ID
 from tests.deployed_system import STAGE, DeployedSystem, deployed_system
 from tests.launch_world import state_change
 from tests.manual_clock import ManualClock
-from tests.moved_clock import moved
 
 BTC = "BTCUSDT"
 CANDLE = timedelta(minutes=5)
 DOWNLOADED = timedelta(days=40)
 """Before the begin: for so long and a bit less the finest candles are kept."""
 PREFIX = f"trading-system-{STAGE}-"
+RULES = EventRules(PREFIX)
 
 
 @dataclass
@@ -84,28 +84,13 @@ class Life:
 
     def fire(self, rule: str) -> Any:
         """A schedule's time has come: what it names is called with what it says."""
-        found = client("events").describe_rule(Name=PREFIX + rule)
-        assert found["State"] == "ENABLED"
-        assert due(found["ScheduleExpression"], self.clock.now), found["ScheduleExpression"]
-        function, target = self._target(rule, found["Arn"])
-        return self.system.call(function, json.loads(target["Input"]))
+        [found] = [each for each in RULES.scheduled() if each.name == rule]
+        assert self.clock.now in found.cron.on(self.clock.now.date()), found.cron
+        return self.system.call(found.function, found.event)
 
     def hear(self, rule: str, event: dict[str, Any]) -> None:
         """Something has happened, which the rule lets through."""
-        found = client("events").describe_rule(Name=PREFIX + rule)
-        assert EventPattern.load(found["EventPattern"]).matches_event(event)
-        function, target = self._target(rule, found["Arn"])
-        assert "Input" not in target
-        self.system.call(function, event)
-
-    def _target(self, rule: str, rule_arn: str) -> tuple[str, dict[str, Any]]:
-        """What a rule calls, which it must be allowed to."""
-        [target] = client("events").list_targets_by_rule(Rule=PREFIX + rule)["Targets"]
-        name = target["Arn"].rpartition(":")[2]
-        policy = json.loads(client("lambda").get_policy(FunctionName=name)["Policy"])
-        callers = [each["Condition"]["ArnLike"]["AWS:SourceArn"] for each in policy["Statement"]]
-        assert rule_arn in callers, f"{rule} may not call {name}"
-        return name.removeprefix(PREFIX), target
+        self.system.call(RULES.listener(rule, event), event)
 
     def call_started(self) -> list[tuple[str, Any, Any]]:
         """Call what Lambda is to call: functions that others invoked, and the one to which a
@@ -123,17 +108,15 @@ class Life:
         Other than on SageMaker, the process is told the time, and where the store lies that
         stands for the App.
         """
-        asked = self.jobs[name]
-        entry, store_uri = asked["AlgorithmSpecification"], self.system.store
-        assert entry["ContainerEntrypoint"][:2] == ["python", "-m"]
-        now = ["-m", "tests.moved_clock", self.clock.now.isoformat()]
+        asked, store_uri = self.jobs[name], self.system.store
+        assert asked["AlgorithmSpecification"]["ContainerEntrypoint"] == list(ENTRY_POINT)
         here = {
             "Environment": asked["Environment"] | {"MLFLOW_TRACKING_URI": store_uri},
-            "AlgorithmSpecification": {
-                "ContainerEntrypoint": ["python", *now, *entry["ContainerEntrypoint"][2:]]
-            },
+            "AlgorithmSpecification": {"ContainerEntrypoint": ["python", "-m", "rehearsal.job"]},
         }
         training = Training(folder, asked | here, self.url)
+        started = json.dumps({"at": self.clock.now.isoformat()})
+        (folder / name / "started.json").write_text(started)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", self.url)
             training.start()
@@ -159,7 +142,7 @@ class Life:
 @contextmanager
 def deployed_life(folder: Path, hours: pd.DataFrame, begin: datetime) -> Iterator[Life]:
     """Deploy the system into an empty account, beside a market of these hours; time begins."""
-    finest = in_five_minutes(hours[hours.index >= begin - DOWNLOADED])
+    finest = in_five_minutes(hours[hours.index >= begin - DOWNLOADED], "1h")
     clock = ManualClock(begin)
     account = FuturesAccount({BTC: Contract(BTC)}, {BTC: Decimal(1), "BNBUSDT": Decimal(500)})
     account.now = milliseconds(begin)
@@ -168,10 +151,9 @@ def deployed_life(folder: Path, hours: pd.DataFrame, begin: datetime) -> Iterato
         reached_by_others() as url,
         futures_server(account, {(BTC, "1h"): hours, (BTC, "5m"): finest}) as binance,
         deployed_system(folder) as system,
-        moved(clock),
-        pytest.MonkeyPatch.context() as patch,
+        moved(clock, time.sleep),
+        redirected(by_the_account(binance)),
     ):
-        connect_to(binance, patch)
         system.kept = ()  # processes that go on, as Lambda's do
         life = Life(system, clock, binance, finest, listen(system.outputs["TopicArn"]), url)
 
@@ -184,33 +166,14 @@ def deployed_life(folder: Path, hours: pd.DataFrame, begin: datetime) -> Iterato
         yield life
 
 
-@contextmanager
-def reached_by_others() -> Iterator[str]:
-    """Let other processes reach this one's ``fake_aws`` at the address that is yielded."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+def by_the_account(binance: FuturesServer) -> Redirect:
+    """Let clients talk to the loopback, at its time."""
 
+    def redirect(made: ccxt.binanceusdm) -> ccxt.binanceusdm:
+        made.milliseconds = lambda: binance.account.now
+        return binance.redirect(made)
 
-def connect_to(binance: FuturesServer, patch: pytest.MonkeyPatch) -> None:
-    """Let the real clients talk to the loopback, at its time."""
-    public, private = store.binance_klines.connect, store.binance_futures.connect_futures
-
-    def connect() -> Any:
-        return binance.redirect(public())
-
-    def connect_futures(*arguments: Any) -> Any:
-        exchange = binance.redirect(private(*arguments))
-        exchange.milliseconds = lambda: binance.account.now
-        return exchange
-
-    for module in (store.binance_klines, data_downloader):
-        patch.setattr(module, "connect", connect)
-    patch.setattr(store.binance_futures, "connect_futures", connect_futures)
+    return redirect
 
 
 def listen(topic: str) -> str:
@@ -221,23 +184,6 @@ def listen(topic: str) -> str:
     endpoint = named["Attributes"]["QueueArn"]
     client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=endpoint)
     return queue
-
-
-def due(schedule: str, now: datetime) -> bool:
-    """Whether a schedule of EventBridge is due at a moment, UTC."""
-    return now in DailyCron(schedule).on(now.date())
-
-
-def in_five_minutes(hours: pd.DataFrame) -> pd.DataFrame:
-    """Candles that make up these: an hour goes from its open by low and high to its close."""
-    prices = hours[["open", "low", "high", "close"]].to_numpy()
-    path = np.array([np.interp(range(13), (0, 4, 8, 12), row) for row in prices]).round(1)
-    opens, closes = path[:, :-1].ravel(), path[:, 1:].ravel()
-    index = pd.date_range(
-        hours.index[0], periods=len(opens), freq=CANDLE, name="timestamp", unit="ns"
-    )
-    extremes = {"high": np.maximum(opens, closes), "low": np.minimum(opens, closes)}
-    return pd.DataFrame({"open": opens, **extremes, "close": closes, "volume": 1.0}, index)
 
 
 def money(price: float) -> Decimal:

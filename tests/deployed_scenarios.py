@@ -24,6 +24,7 @@ from registry.lifecycle import Lifecycle, Stage
 from registry.registration import register
 from registry.runs import read_json
 from rehearsal.binance.klines import binance_server
+from rehearsal.imitated_aws import ACCOUNT_ID, APP
 from serving import data_downloader, model_retrainer, trading_bot
 from serving.campaign_requests import Campaign, Requests
 from serving.journal import Journal
@@ -38,8 +39,7 @@ from store.queue import SqsQueue
 from store.state import StateTable, open_state
 from strategy.errors import TradingSystemError
 from tests.candle_frames import candles
-from tests.captured_calls import ACCOUNT_ID
-from tests.deployed_system import APP, DeployedSystem, move_to_bucket
+from tests.deployed_system import DeployedSystem, move_to_bucket
 from tests.launch_world import sqs_record, state_change
 from tests.orchestrator_world import record
 from tests.retrain_world import (

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import sqlite3
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from moto.awslambda.models import LambdaFunction
 
 import registry.connection
-from infra.deployment import Build, Deployment
-from infra.stacks import Stacks
-from serving.config_service import deployed_service
-from serving.stack import deployed_stack
-from serving.trading_bot import deployed_bot
+from infra.calls import deployed_handler
+from rehearsal import imitated_aws
+from rehearsal.deployed import KEPT
+from rehearsal.imitated_aws import APP, started
+from serving import model_retrainer, orchestrator
 from store.aws import client
-from tests.captured_calls import Call, Captured, arn, capturing
+from tests.captured_calls import Call, Captured, capturing
 
 STAGE = "test"
-APP = arn("sagemaker", "mlflow-app/app-TEST123")
-HASTE = {"Delay": 0, "MaxAttempts": 3}
 FUNCTIONS = (
     "data_downloader",
     "orchestrator",
@@ -43,20 +36,7 @@ FUNCTIONS = (
 
 def deploy(folder: Path, **given: str) -> dict[str, str]:
     """Deploy every stack into an empty account; returns main.yaml's outputs."""
-    deployment = Deployment(
-        Stacks(client("cloudformation"), HASTE), STAGE, {"TrackingUri": APP} | given
-    )
-    outputs = deployment.deploy_separately(deployment.publish(small_build(folder)))
-    deployment.upload_config(outputs)
-    return outputs
-
-
-def small_build(folder: Path) -> Build:
-    """Two zips, as good as a layer and the functions' code."""
-    for name in ("layer", "functions"):
-        with zipfile.ZipFile(folder / f"{name}.zip", "w") as file:
-            file.writestr(zipfile.ZipInfo(f"{name}.txt"), name)  # without the time
-    return Build(folder / "layer.zip", folder / "functions.zip", "0a1b2c3")
+    return imitated_aws.deploy(STAGE, folder, given)
 
 
 @dataclass
@@ -75,7 +55,7 @@ class DeployedSystem:
     started: list[tuple[str, Any]] = field(default_factory=list)
     store: str = ""
     """URI of the MLflow store that stands for the App."""
-    kept: Sequence[Any] = (deployed_bot, deployed_service, deployed_stack)
+    kept: Sequence[Any] = KEPT
     """What a process keeps from one call to the next, and a new one lacks: each call has one,
     unless this is emptied."""
 
@@ -85,27 +65,13 @@ class DeployedSystem:
 
     def call(self, function: str, event: Any) -> Any:
         """Call a function with the variables that it was deployed with."""
-        name = f"trading-system-{STAGE}-{function}"
-        found = client("lambda").get_function_configuration(FunctionName=name)
-        module, _, handler = found["Handler"].rpartition(".")
-        context = SimpleNamespace(
-            function_name=name,
-            memory_limit_in_mb=found["MemorySize"],
-            invoked_function_arn=found["FunctionArn"],
-            aws_request_id="52fdfc07-2182-454f-963f-5f0f9a621d72",
-            get_remaining_time_in_millis=lambda: found["Timeout"] * 1000,
-        )
+        called = deployed_handler(client("lambda"), f"trading-system-{STAGE}-{function}")
         for kept in self.kept:
             kept.cache_clear()
         with pytest.MonkeyPatch.context() as patch, self.as_role(function):
-            for variable, value in found["Environment"]["Variables"].items():
-                patch.setenv(variable, value)
-            called = importlib.import_module(module)
-            connect = registry.connection.connect
-            for place in (registry.connection, called):
-                if hasattr(place, "connect") and place.connect is connect:
-                    patch.setattr(place, "connect", self.open_app)
-            return getattr(called, handler)(event, context)
+            for place in (registry.connection, model_retrainer, orchestrator):
+                patch.setattr(place, "connect", self.open_app)
+            return called(event)
 
     @contextmanager
     def as_role(self, role: str) -> Iterator[None]:
@@ -138,17 +104,11 @@ _CONNECT = registry.connection.connect
 def deployed_system(folder: Path) -> Iterator[DeployedSystem]:
     """Deploy, and capture what functions do from then on; within ``fake_aws``."""
     outputs = deploy(folder)
-    with capturing() as captured, pytest.MonkeyPatch.context() as patch:
+    with capturing() as captured:
         system = DeployedSystem(outputs, captured)
-
-        def start(function: LambdaFunction, body: str, *_: Any, **__: Any) -> bytes:
-            """Stands for Lambda, which moto would have in Docker."""
-            system.started.append((function.function_name, json.loads(body)))
-            return b"{}"
-
-        patch.setattr(LambdaFunction, "invoke", start)
-        yield system
-        for kept in (deployed_bot, deployed_service, deployed_stack):
+        with started(system.started):
+            yield system
+        for kept in KEPT:
             kept.cache_clear()
 
 

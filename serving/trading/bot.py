@@ -9,7 +9,6 @@ nothing the second time.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +28,7 @@ from serving.trading.roster import Entrant, Roster
 from serving.trading.telling import Teller, joined
 from store import paper_exchange
 from store.clock import Clock
+from store.clock import sleep as wait
 from store.exchange import Exchange
 from store.market import Market
 from store.notifications import Notifier
@@ -78,7 +78,7 @@ class TradingBot:
     notifier: Notifier
     clock: Clock
     open_live: Callable[[], Exchange]
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = wait
     _exchanges: dict[str, Exchange] = field(default_factory=dict, init=False, repr=False)
 
     def tick(self) -> TickReport:

@@ -13,8 +13,10 @@ import pytest
 
 from rehearsal.binance.account import Contract, FuturesAccount
 from rehearsal.clock import SimulatedClock
-from rehearsal.market import LIFE, Regime, Tape, embedded_market, last_close
+from rehearsal.market import LIFE, Regime, Tape, embedded_market, in_five_minutes, last_close
+from store.market import ReplayMarket
 from store.synthetic import NO_EDGE, PLANTED_TREND
+from strategy.candles import resample
 
 BTC = "BTCUSDT"
 BEGIN = datetime(2024, 1, 1, 6, tzinfo=UTC)
@@ -227,3 +229,25 @@ def test_a_rehearsal_may_begin_within_a_bar_and_end_after_the_last_one() -> None
     world.until(5)
     assert world.price == 1002
     assert world.account.now == world.clock.milliseconds
+
+
+# Candles of five minutes
+
+
+def test_five_minutes_make_up_their_candle_and_have_its_extremes_when_it_is_played_so() -> None:
+    hours = market().iloc[:50]
+    finest = in_five_minutes(hours, "1h")
+    pd.testing.assert_frame_equal(resample(finest, "5m", "1h"), hours, check_freq=False)
+    still = finest[finest.index.minute < 55]
+    for name in ("open", "high", "low", "close"):
+        assert still[name].tolist() == hours["open"].repeat(11).tolist()
+
+
+def test_a_bot_sees_the_same_price_on_either_candles() -> None:
+    hours = market().iloc[:50]
+    clock = SimulatedClock(hours.index[10].to_pydatetime())
+    coarse = ReplayMarket({(BTC, "1h"): hours}, clock)
+    fine = ReplayMarket({(BTC, "5m"): in_five_minutes(hours, "1h")}, clock)
+    for _ in range(30):
+        assert fine.price(BTC) == coarse.price(BTC)
+        clock.sleep(300)

@@ -59,6 +59,7 @@ def outcome(**changes: Any) -> Outcome:
     return replace(
         Outcome(
             market="the embedded market (seed 1)",
+            parts="embedded parts",
             seed=1,
             rate=0.02,
             begin=BEGIN,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -45,15 +47,16 @@ class Rehearsals:
         )
         self.performed: list[Script] = []
         self.hours, self.name = 50.0, NAME
-        monkeypatch.setattr(module, "perform", self._perform)
+        monkeypatch.setattr(module, "performed", self._performed)
 
-    def _perform(self, script: Script, folder: Path, _: Any) -> tuple[Any, Any]:
+    @contextmanager
+    def _performed(self, script: Script, folder: Path, _: Any) -> Iterator[tuple[Any, Any]]:
         assert list(folder.iterdir()) == []
         (folder / "state.db").write_text("of this replay")
         assert script.only is not None
         self.performed.append(script)
         fails = self.planted <= script.only
-        return None, broken(self.hours, self.name) if fails else None
+        yield None, broken(self.hours, self.name) if fails else None
 
     def cut(self, tries: int) -> Replay:
         struck = [Struck(BEGIN, key, "something") for key in KEYS for _ in range(2)]

@@ -29,6 +29,7 @@ from registry.lifecycle import Lifecycle
 from registry.live_run import LiveRun, LiveRuns
 from registry.loading import load_bundle
 from rehearsal.binance.futures import API_KEY, API_SECRET
+from rehearsal.imitated_aws import ACCOUNT_ID, APP
 from serving import __main__ as command
 from serving.journal import Book, Journal, TradeRecord
 from serving.trading.positions import LIVE, PARTITION, paper_account
@@ -37,10 +38,8 @@ from store.candle_archive import open_archive
 from store.objects import open_objects
 from store.settings import SsmSettings
 from tests.campaign_place import small_config
-from tests.captured_calls import ACCOUNT_ID
 from tests.deployed_life import BTC, Life, deployed_life
 from tests.deployed_scenarios import requests, state
-from tests.deployed_system import APP
 from tests.integration.infra.test_infra_privileges import permits, statements_of
 from tests.retrain_world import market
 

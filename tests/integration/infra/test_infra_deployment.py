@@ -15,10 +15,11 @@ from infra import commands
 from infra.deployment import ARTIFACTS, Deployment
 from infra.stacks import Stacks
 from infra.templates import children, resources
+from rehearsal.imitated_aws import APP, HASTE, small_build
 from store.aws import client
 from strategy.errors import ConfigError, StoreError
 from tests.aws_fakes import fake_aws
-from tests.deployed_system import APP, HASTE, STAGE, deploy, small_build
+from tests.deployed_system import STAGE, deploy
 
 QUEUE = """
 Parameters:

@@ -17,11 +17,12 @@ from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 
 from infra.privileges import table
 from infra.templates import FOLDER
+from rehearsal.imitated_aws import APP
 from store.aws import client
 from tests.aws_fakes import fake_aws
 from tests.captured_calls import Call, arn, job_arn
 from tests.deployed_scenarios import run_all
-from tests.deployed_system import APP, FUNCTIONS, STAGE, deployed_system
+from tests.deployed_system import FUNCTIONS, STAGE, deployed_system
 
 ROLES = (*FUNCTIONS, "training_job")
 

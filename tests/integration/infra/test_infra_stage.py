@@ -15,10 +15,11 @@ from infra import commands
 from infra.deployment import ARTIFACTS, Deployment
 from infra.stacks import Change, Stacks
 from infra.templates import children, template
+from rehearsal.imitated_aws import APP, HASTE, small_build
 from store.aws import client
 from store.settings import SsmSettings
 from tests.aws_fakes import fake_aws
-from tests.deployed_system import APP, HASTE, STAGE, deploy, small_build
+from tests.deployed_system import STAGE, deploy
 
 ROOT = f"trading-system-{STAGE}"
 PIPELINE = f"{ROOT}-pipeline"

@@ -159,6 +159,18 @@ def test_a_move_by_hand_counts_from_when_the_bot_saw_it_though_it_is_written_dow
     assert "paper" not in tables  # a run is begun where a version of it is in Staging
 
 
+def test_a_version_that_left_staging_before_the_bot_looked_has_missed_nothing_on_paper(
+    client: MlflowClient, parts: LiveParts, bundle: StrategyBundle
+) -> None:
+    record_live_runs(parts, STAGED + HOUR)  # begins its run of paper trades
+    trades = simulated(bundle)
+    seen(parts, ("live", trades[0].decision_time, None))
+    move_by_hand(client, Stage.PRODUCTION)
+    record_live_runs(parts, day_after(trades[0], 3))
+    paper = [run for run in live_runs(client) if run.data.tags["book"] == "paper"]
+    assert [run.data.metrics.get("divergent_trades", 0) for run in paper] == [0]
+
+
 def test_a_version_that_came_back_is_held_to_both_its_times(
     client: MlflowClient, parts: LiveParts, bundle: StrategyBundle
 ) -> None:
