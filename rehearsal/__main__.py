@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--candles",
         default="synthetic",
-        metavar="PATH|synthetic",
-        help="recorded candles, or the embedded market, whose edge is lost and comes back "
-        "(%(default)s)",
+        metavar="PATH|ASSET=PATH,...|synthetic",
+        help="recorded candles (one file for each asset of config.json), or the embedded market, "
+        "whose edge is lost and comes back (%(default)s)",
     )
     parser.add_argument("--months", type=int, default=_LONGEST, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of faults and market (%(default)s)")
