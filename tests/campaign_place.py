@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -57,6 +59,15 @@ class Place:
     def discover(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run("training.model_validator", *arguments)
 
+    def in_process(
+        self, patch: pytest.MonkeyPatch, main: Callable[[Sequence[str]], int], *arguments: str
+    ) -> int:
+        """Exit status of a command that is run in this process, which has imported it all."""
+        patch.chdir(self.folder)
+        patch.setenv("MLFLOW_TRACKING_URI", self.uri)  # MLflow keeps a store open, by its name
+        patch.setenv("PYTHONPATH", str(ROOT))  # of the workers
+        return main(arguments)
+
     @property
     def env(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
@@ -64,8 +75,11 @@ class Place:
 
     @property
     def client(self) -> MlflowClient:
-        uri = f"sqlite:///{self.folder / 'var' / 'mlflow.db'}"
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder / 'var' / 'mlflow.db'}"
 
     def runs(self, kind: str) -> list[Run]:
         experiment = self.client.get_experiment_by_name("BTCUSDT-1h")

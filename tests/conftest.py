@@ -1,4 +1,4 @@
-"""What holds for every test: no network, and no chance in which examples are tried.
+"""What holds for every test: no network, no chance in which examples are tried, quick stores.
 
 No test reaches beyond the loopback interface; those in tests/unit and tests/property reach
 nothing at all. An audit hook sees every attempt, whichever library makes it.
@@ -9,8 +9,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +73,26 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         _loopback_allowed = True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mlflows_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow makes its tables once, in a second or two; all other new stores are copies of them.
+
+    In this process only: others, as what users start, make their own.
+    """
+    connection: Any = sys.modules.get("registry.connection")
+    if connection is None:  # no test that was collected needs MLflow
+        yield
+        return
+    make, made = connection._make_tables, tmp_path_factory.mktemp("tables") / "mlflow.db"
+
+    def copied(path: Path) -> None:
+        if not made.exists():
+            make(made)
+        with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "_make_tables", copied)
+        yield

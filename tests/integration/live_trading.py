@@ -26,13 +26,14 @@ import pandas as pd
 
 from rehearsal.binance.account import Contract, FuturesAccount
 from rehearsal.binance.faults import Fault
-from rehearsal.binance.futures import Asked, FuturesServer
+from rehearsal.binance.futures import API_KEY, API_SECRET, Asked, FuturesServer
+from rehearsal.binance.in_process import connected
 from serving.journal import Journal, TradeRecord
 from serving.trading.bot import TradingBot
 from serving.trading.positions import LIVE, PARTITION, Account, Position, read_account
 from serving.trading.roster import Entrant
 from store.backoff import Backoff
-from store.binance_futures import BinanceFutures
+from store.binance_futures import BinanceFutures, connect_futures
 from store.config_file import read_config
 from store.market import ReplayMarket
 from store.settings_sections import OpsSettings, RiskSettings
@@ -138,7 +139,7 @@ class World:
         self.server.clear_faults()
         self.server.deliver()
         self.server.answer = self._answer  # type: ignore[method-assign]
-        self.client = self.server.client()
+        self.client = connected(connect_futures(API_KEY, API_SECRET), self.server)
         self.index = open_times(self.candles)
         self.script = Script(
             pd.Series(dict(self.signals), dtype=float).reindex(self.index).fillna(0.0)

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
+from serving.__main__ import main
 from strategy.errors import INTERRUPTED
-from tests.integration.interruptions.campaigns import ROOT, Campaign
+from tests.integration.interruptions.campaigns import ROOT, Campaign, pruning_config
 from tests.integration.interruptions.endings import differences, ending
 
-COMMAND = [sys.executable, "-m", "serving", "campaign", "--candles", "synthetic", "--shards", "2"]
+ARGUMENTS = ("campaign", "--candles", "synthetic", "--shards", "2")
+COMMAND = [sys.executable, "-m", "serving", *ARGUMENTS]
 PATIENCE = 280
 
 
@@ -78,8 +80,8 @@ class Launcher:
 
 
 @pytest.fixture
-def launcher(undisturbed: Campaign, tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path, undisturbed.config)
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path, pruning_config())
     yield launcher
     launcher.kill_jobs()
 
@@ -141,26 +143,29 @@ def test_a_launcher_that_is_stopped_stops_its_jobs_and_goes_on_by_the_same_comma
     assert differences(ending(launcher.folder / "var"), ending(undisturbed.var)) == []
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the command in this process, which ends before it starts another one."""
+    (tmp_path / "config.json").write_text(json.dumps(pruning_config()))
+    monkeypatch.chdir(tmp_path)
+    for variable in ("MLFLOW_TRACKING_URI", "STATE_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
 def test_a_setting_that_cannot_be_used_ends_the_command_with_its_name(
-    tmp_path: Path, undisturbed: Campaign
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    launcher = Launcher(tmp_path, undisturbed.config)
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "settings.json").write_text('{"cost": {"max_runtime_hours": -1}}')
-    output, _ = (process := launcher.start()).communicate(timeout=PATIENCE)
-    assert process.returncode == 2
-    assert "max_runtime_hours" in output
-    assert "Traceback" not in output
+    (here / "var").mkdir()
+    (here / "var" / "settings.json").write_text('{"cost": {"max_runtime_hours": -1}}')
+    assert main(ARGUMENTS) == 2
+    assert "max_runtime_hours" in capsys.readouterr().err
 
 
 def test_an_asset_that_is_not_in_the_config_is_refused_before_anything_is_asked_for(
-    tmp_path: Path, undisturbed: Campaign
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    launcher = Launcher(tmp_path, undisturbed.config)
-    command = [*COMMAND, "--asset", "DOGEUSDT"]
-    refused = subprocess.run(
-        command, cwd=tmp_path, env=launcher.environment, capture_output=True, text=True, check=False
-    )
-    assert refused.returncode == 2
-    assert "unknown asset 'DOGEUSDT'" in refused.stderr
-    assert launcher.status()["requests"] == []
+    assert main([*ARGUMENTS, "--asset", "DOGEUSDT"]) == 2
+    assert "unknown asset 'DOGEUSDT'" in capsys.readouterr().err
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["requests"] == []

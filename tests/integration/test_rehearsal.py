@@ -133,6 +133,8 @@ def test_ten_days_with_faults_break_nothing_and_end_with_a_page(
     assert {each.name for each in place.folder.iterdir()} == {"config.json", "rehearsal"}
 
 
+# Two rehearsals more: that each invariant sees what breaks it is told by its own tests.
+@pytest.mark.torture
 def test_a_bot_that_keeps_false_books_is_found_with_the_shortest_replay_that_shows_it(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from serving.asking import ask_as_told
 from store.aws import client
 from tests.aws_account import BUCKET, Account, Training, account, keys, until
 from tests.aws_fakes import aws_server
-from tests.integration.interruptions.campaigns import Campaign
+from tests.integration.interruptions.campaigns import Campaign, pruning_config
 from tests.integration.interruptions.endings import differences, ending
 
 
@@ -30,11 +30,9 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def aws(
-    server: str, undisturbed: Campaign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Account]:
+def aws(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """An account, and in this folder the config of the undisturbed campaign."""
-    (tmp_path / "config.json").write_text(json.dumps(undisturbed.config))
+    (tmp_path / "config.json").write_text(json.dumps(pruning_config()))
     (tmp_path / "var").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'var' / 'mlflow.db'}")

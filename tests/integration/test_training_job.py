@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +22,19 @@ CONFIG = pruning_config()
 FIX, RETRY = 2, 75
 
 
+@pytest.fixture(scope="module")
+def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What each job is begun with."""
+    job = Job(tmp_path_factory.mktemp("job"), CONFIG)
+    job.prepare()
+    return job.base
+
+
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
+def job(laid_out: Path, tmp_path: Path) -> Iterator[Job]:
     """Asked for and laid out, but not begun; the program's way with signals ends with the test."""
     found = Job(tmp_path, CONFIG)
-    found.folder.mkdir(exist_ok=True)
-    found.prepare()
+    shutil.copytree(laid_out, found.base)
     ways = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
