@@ -107,9 +107,9 @@ class SimulatedSpot:
         """
         spec = self._specs[name]
         local = LocalJobs(self.folder, self.clock, PROGRAM)
-        local.create(spec)
         checkpoints = self._checkpoints(name)
-        before = len(checkpoints.entries())
+        before = len(checkpoints.entries())  # the job may write its first ones at once
+        local.create(spec)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while (job := local.describe(name)) is not None and job.status == "InProgress":
             if interrupted_after is not None and (
