@@ -274,15 +274,15 @@ def _logged_into(log: TextIO) -> Iterator[None]:
     """Have what the functions log go there, which Lambda would keep."""
     structured()
     names = (logger.name, "serving", "store", "strategy")
-    handlers = [
+    handlers = {  # loggers share them
         handler
         for name in names
         for handler in logging.getLogger(name).handlers
         if isinstance(handler, logging.StreamHandler)
-    ]
-    before = [handler.setStream(log) for handler in handlers]
+    }
+    before = {handler: handler.setStream(log) for handler in handlers}
     try:
         yield
     finally:
-        for handler, stream in zip(handlers, before, strict=True):
+        for handler, stream in before.items():
             handler.setStream(stream)

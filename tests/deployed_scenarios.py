@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from rehearsal.imitated_aws import ACCOUNT_ID, APP
 from serving import data_downloader, model_retrainer, trading_bot
 from serving.campaign_requests import Campaign, Requests
 from serving.journal import Journal
+from serving.trading.tenures import KEY, PARTITION, Tenure
 from store.aws import REGION, client
 from store.candle_archive import open_archive
 from store.checkpoints import Origin, checkpoints_at
@@ -148,10 +149,19 @@ def a_strategy_is_buried_and_another_retrained(system: DeployedSystem, folder: P
     for days in range(1, 15):
         lost = record(bundle.strategy_id, "live", began + timedelta(days=days), -1.0)
         journal.add_trade(lost)
+    note_that_it_traded(state(system), bundle.strategy_id, began)
     with system.refusing("sns.Publish"):
         failing(lambda: system.call("orchestrator", {}))
     system.call("orchestrator", {})
     assert requests(system).waiting()
+
+
+def note_that_it_traded(table: StateTable, strategy_id: str, since: datetime) -> None:
+    """As the bot does when it finds a version in Production."""
+    tenure = Tenure(version=1, strategy_id=strategy_id, book="live", since=since)
+    item = table.get(PARTITION, KEY)
+    value = {**(item.value if item else {}), MODEL: [tenure.model_dump(mode="json")]}
+    table.put(PARTITION, KEY, value, expected=item.version if item else 0)
 
 
 def a_campaign_is_launched_and_its_jobs_end(system: DeployedSystem, folder: Path) -> None:
