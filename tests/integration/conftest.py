@@ -26,7 +26,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     campaign = Campaign(tmp_path_factory.mktemp("undisturbed"), pruning_config())
     ended = campaign.attempt()
     assert ended.status == 0, ended.output
-    (campaign.folder / "screen.txt").write_text(ended.output)
     found = ending(campaign.var)
     assert {status for _, status in found["statuses"]} == {"FINISHED"}
     assert [version["stage"] for version in found["versions"]] == ["Staging"]
