@@ -7,10 +7,11 @@ server) or whatever else MLflow has a plugin for (SageMaker's ARN).
 from __future__ import annotations
 
 import fcntl
-import logging
+import signal
 import socket
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -76,11 +77,9 @@ def connect(uri: str) -> MlflowClient:
     RetryError
         The server does not answer, or the database is locked.
     """
-    with _one_at_a_time(uri):
+    with _one_at_a_time(uri), _interrupted_after(uri):
         try:
             if uri.startswith("sqlite:"):
-                # Ctrl-C in the middle of a query is told by whoever is interrupted.
-                logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
                 _check_sqlite(uri)
             elif uri.startswith(("http://", "https://")):
                 _check_listening(uri)
@@ -133,10 +132,12 @@ def translated(client: MlflowClient) -> Iterator[None]:
     """Turn what MLflow raises into this project's errors, by what the caller must do.
 
     An answer that never came or asked to slow down becomes RetryError, anything else that the
-    store refuses StoreError. Failures of the artifact folder count as the store's.
+    store refuses StoreError. Failures of the artifact folder count as the store's. Ctrl-C waits
+    for the end of the block where the store is an embedded one.
     """
     try:
-        yield
+        with _interrupted_after(client.tracking_uri):
+            yield
     except MlflowException as error:
         raise _classified(error, client.tracking_uri) from error
     except RequestException as error:  # files travel outside MLflow's own error handling
@@ -147,6 +148,33 @@ def translated(client: MlflowClient) -> Iterator[None]:
             f"{client.tracking_uri}: cannot reach the files of a run ({error}); is the artifact "
             "folder there, writable and not full?"
         ) from error
+
+
+@contextmanager
+def _interrupted_after(uri: str) -> Iterator[None]:
+    """Hold back the signals that would raise KeyboardInterrupt in the midst of a transaction.
+
+    MLflow's SQL store does not survive that: it calls the interruption an error of its own,
+    without a text, or leaves a session behind that refuses the next transaction. An embedded
+    store answers in milliseconds; a server may not answer for minutes, and stands it.
+    """
+    raising = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(handler := signal.getsignal(number))
+    }
+    if not uri.startswith("sqlite:") or threading.current_thread() is not threading.main_thread():
+        raising = {}
+    received: list[int] = []
+    try:
+        for number in raising:
+            signal.signal(number, lambda number, _: received.append(number))
+        yield
+    finally:
+        for number, handler in raising.items():
+            signal.signal(number, handler)
+        for each in dict.fromkeys(received):
+            signal.raise_signal(each)
 
 
 def _classified(error: MlflowException, uri: str) -> TradingSystemError:

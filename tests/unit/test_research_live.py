@@ -147,7 +147,9 @@ def test_a_live_run_is_read_by_day() -> None:
                      SimpleNamespace(timestamp=midnight, value=1.0)],
         "divergent_trades": [SimpleNamespace(timestamp=midnight + 86_400_000, value=0.0)],
     }  # fmt: skip
-    client = SimpleNamespace(get_metric_history=lambda run_id, name: points[name])
+    client = SimpleNamespace(
+        get_metric_history=lambda run_id, name: points[name], tracking_uri="http://mlflow"
+    )
     run = SimpleNamespace(
         info=SimpleNamespace(run_id="r", status="RUNNING"),
         data=SimpleNamespace(
