@@ -39,14 +39,11 @@ def main() -> None:
     except Exception as error:  # whatever it is: who has called judges it
         told |= {"raised": type(error).__name__, "message": str(error)}
     own = (*places, sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
-    files = [Path(module.__file__) for module in list(sys.modules.values()) if _has_file(module)]
+    loaded = ((name, getattr(each, "__file__", None)) for name, each in list(sys.modules.items()))
+    files = [Path(file) for name, file in loaded if file and name != "__main__"]
     told["strangers"] = [str(file) for file in files if not str(file.resolve()).startswith(own)]
     told["openmp"] = _openmp()
     print(json.dumps(told))
-
-
-def _has_file(module: Any) -> bool:
-    return bool(getattr(module, "__file__", None)) and module.__name__ != "__main__"
 
 
 def _openmp() -> str | None:

@@ -125,7 +125,7 @@ def slim(packages: Path) -> list[Removed]:
 
 
 def _without_distribution(packages: Path, name: str, why: str) -> Removed:
-    (found,) = distributions(path=[str(packages)], name=name) or [None]
+    found = next(iter(distributions(path=[str(packages)], name=name)), None)
     files = [Path(str(file.locate())) for file in found.files or ()] if found else []
     size = _delete(packages, name, [file for file in files if file.is_file()])
     for folder in sorted({parent for file in files for parent in file.parents}, reverse=True):

@@ -18,7 +18,7 @@ STACK = "AWS::CloudFormation::Stack"
 Template = Mapping[str, Any]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML with CloudFormation's short forms."""
 
 

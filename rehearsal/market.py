@@ -50,7 +50,7 @@ def embedded_market(
     history_years: int,
     seed: int,
     regimes: tuple[Regime, ...] = LIFE,
-) -> dict[tuple[str, str], pd.DataFrame]:
+) -> Frames:
     """Synthetic candles of each asset: a history with planted trends, then the regimes.
 
     Parameters
@@ -182,7 +182,8 @@ def in_five_minutes(candles: pd.DataFrame, timeframe: str) -> pd.DataFrame:
 
 def last_close(frames: Frames) -> pd.Timestamp:
     """When the last candle closes of which every market has one."""
-    return min(frame.index[-1] + timeframe_delta(name[1]) for name, frame in frames.items())
+    ends = [frame.index[-1] + timeframe_delta(name[1]) for name, frame in frames.items()]
+    return pd.Timestamp(min(ends))
 
 
 def _money(price: float) -> Decimal:

@@ -162,7 +162,7 @@ def _by_time(world: World) -> list[Any]:
 def _campaign(world: World, request: Any) -> dict[str, Any]:
     stack = world.system.quiet_stack
     values = [request.job_record(s, stack.state, stack.clock).values for s in request.shards]
-    judged = next((each for each in values if each.get("verdict")), {})
+    judged: dict[str, Any] = next((each for each in values if each.get("verdict")), {})
     return {
         "market": request.market,
         "campaign": request.campaign_id,

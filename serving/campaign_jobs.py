@@ -9,7 +9,7 @@ from store.training_jobs import JobSpec
 
 if TYPE_CHECKING:
     from serving.stack import Stack
-    from store.settings import CostSettings
+    from store.settings_sections import CostSettings
 
 VOLUME_GB = 20
 """Disk of a job: the image's libraries, its input and its results take a fraction of it."""

@@ -18,7 +18,7 @@ from strategy.errors import ConfigError, DataError, FixError, RetryError, StoreE
 
 if TYPE_CHECKING:
     from serving.stack import Stack
-    from store.settings import CostSettings
+    from store.settings_sections import CostSettings
 
 _log = logging.getLogger(__name__)
 

@@ -98,7 +98,7 @@ def divergence_table(
         (since, version.number, until)
         for version in recorded.versions
         for since, until in _spans(version, recorded)
-        if (closes >= since).any()
+        if (closes >= pd.Timestamp(since)).any()
     ]
     if not reigns:
         return None

@@ -154,7 +154,7 @@ class _Trial:
             for candles, when in ((without, "without candles"), (other, "with other candles")):
                 seen = self._compute(candles)[: bar + 1]
                 differs = ~_equal(self._full[: bar + 1], seen)
-                for column in np.flatnonzero(differs.any(axis=0)):
+                for column in map(int, np.flatnonzero(differs.any(axis=0))):
                     row = int(differs[:, column].argmax())
                     yield self._fault(
                         Verdict.LEAK, row, column, seen[row, column], f"{when} after {time}"

@@ -109,8 +109,8 @@ def read_task(path: Path) -> Task:
     """
     try:
         found = json.loads(path.read_bytes())
-        numbers = {name: int(found.pop(name)) for name in ("shard", "shards")}
-        task = Task(**found, **numbers)
+        found |= {name: int(found[name]) for name in ("shard", "shards")}
+        task = Task(**found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path}: the job's hyperparameters cannot be used ({type(error).__name__}: {error}); "

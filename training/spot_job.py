@@ -64,7 +64,7 @@ def launch_with_model_trainer(spec: JobSpec, *, role_arn: str, image_uri: str) -
     from sagemaker.core.training import configs as sdk
     from sagemaker.train import ModelTrainer
 
-    class NamedTrainer(ModelTrainer):
+    class NamedTrainer(ModelTrainer):  # type: ignore[misc]
         """A ModelTrainer whose job has exactly the name and the entry point that we say.
 
         The SDK's own appends the time to the name, so that a job could be started twice and

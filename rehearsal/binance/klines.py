@@ -14,7 +14,7 @@ import ccxt
 import pandas as pd
 
 from store.binance_klines import connect
-from strategy.candles import timeframe_delta
+from strategy.candles import open_times, timeframe_delta
 
 MAX_LIMIT = 1500
 
@@ -96,7 +96,7 @@ class BinanceServer:
         if frame is None:
             return []
         limit = min(int(query["limit"]), MAX_LIMIT)
-        opens = frame.index.as_unit("ns").asi8 // 10**6
+        opens = open_times(frame).asi8 // 10**6
         first = int(opens.searchsorted(int(query["startTime"])))
         last = len(opens)
         if self.minds_the_end:

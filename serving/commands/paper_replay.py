@@ -138,7 +138,7 @@ def _newest_training(entrants: Sequence[Entrant]) -> datetime:
 def _last(frames: dict[tuple[str, str], pd.DataFrame]) -> datetime:
     """When the last bar closes of which every market has one."""
     closes = [frame.index[-1] + timeframe_delta(market[1]) for market, frame in frames.items()]
-    return min(closes).to_pydatetime()
+    return pd.Timestamp(min(closes)).to_pydatetime()
 
 
 def _progress() -> Progress:

@@ -94,7 +94,7 @@ class Bars:
         time = pd.Timestamp(seen["close"]) - timeframe_delta(timeframe)
         if time < candles.index[0]:
             return None
-        now = candles.loc[time].tolist() if time in candles.index else "gone"
+        now = candles.loc[[time]].to_numpy()[0].tolist() if time in candles.index else "gone"
         if now == seen["candle"]:
             return None
         return (

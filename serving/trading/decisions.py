@@ -19,7 +19,7 @@ from store.exchange import RefusedError
 from strategy.candles import timeframe_delta
 from strategy.errors import DataError, TradingSystemError
 from strategy.exit_rule import ExitRule
-from strategy.sizing import Refused, RiskRules, size
+from strategy.sizing import Refused, RiskRules, Side, size
 
 if TYPE_CHECKING:
     from registry.bundle import StrategyBundle
@@ -146,7 +146,7 @@ def _enter(
     bundle = entrant.bundle
     if bundle is None:
         return "its bundle is not loaded"
-    side = 1 if decision.signal > 0 else -1
+    side: Side = 1 if decision.signal > 0 else -1
     price = desk.exchange.last_price(bar.asset)
     sized = size(
         side,
