@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
 
 from selenium.webdriver.common.keys import Keys
 
 from tests.chromium import Browser
+from tests.mlflow_server import mlflow_server
 
 AXIS = "//*[@class='axis-title']"
 ARTIFACT = "//*[@data-testid='artifact-tree-node'][@artifact-name='{}']"
@@ -33,39 +27,9 @@ NEW_REGISTRY = "//button[@role='switch'][@aria-label='New model registry UI']"
 SEARCH = "//input[@data-testid='search-box']"
 
 
-@contextmanager
-def mlflow_ui(folder: Path) -> Iterator[str]:
+def mlflow_ui(folder: Path) -> AbstractContextManager[str]:
     """The address of the UI of ``var/mlflow.db`` in that folder, until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", "sqlite:///var/mlflow.db",
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
-    with (folder / "mlflow_ui.log").open("w") as log:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            # Eight more processes, for what language models are evaluated with.
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            assert server.poll() is None, (folder / "mlflow_ui.log").read_text()
-            with suppress(OSError), urlopen(f"{address}/health"):
-                break
-            time.sleep(0.1)
-        else:
-            raise AssertionError((folder / "mlflow_ui.log").read_text())
-        yield address
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+    return mlflow_server(folder, "ui", "--backend-store-uri", "sqlite:///var/mlflow.db")
 
 
 @dataclass(frozen=True)

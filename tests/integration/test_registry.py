@@ -8,11 +8,9 @@ import json
 import math
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,8 @@ from registry.lifecycle import PERSON, Lifecycle, Override, Stage
 from registry.registration import register
 from registry.runs import find_campaign, read_json
 from registry.tracking import CampaignTracker, CandleSource, open_campaign
-from strategy.errors import RetryError, StoreError
+from strategy.errors import StoreError
+from tests.mlflow_server import mlflow_server
 from tests.strategy_bundles import random_candles, trained_bundle
 
 MODEL = "BTCUSDT-1h"
@@ -96,38 +95,13 @@ def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A real MLflow server on the loopback interface, which keeps the files as well."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination", str(folder / "artifacts"),
-    ]  # fmt: skip
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            assert process.poll() is None, (folder / "log").read_text()
-            try:
-                connect(uri)
-                break
-            except RetryError:
-                time.sleep(0.1)
-        else:
-            raise AssertionError((folder / "log").read_text())
-        yield uri
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+    with mlflow_server(
+        folder,
+        "server",
+        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ) as address:
+        yield address
 
 
 def campaign_in(
