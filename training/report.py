@@ -239,7 +239,7 @@ def parameter_heatmaps(trials: pd.DataFrame, *, subtitle: str) -> Figure:
     )
     panels = figure.subplots(2, 5).ravel()
     for axes, table, (row, column) in zip(panels, tables, pairs, strict=True):
-        _style(axes, x=f"{column} (bars)", y=f"{row} (bars)")
+        styled(axes, x=f"{column} (bars)", y=f"{row} (bars)")
         axes.grid(False)
         axes.set_facecolor(GRID)
         axes.imshow(table.to_numpy(), cmap="RdBu", norm=norm, aspect="auto", origin="lower")
@@ -261,7 +261,7 @@ def trial_ranking(trials: pd.DataFrame, *, subtitle: str, listed: int = 12) -> F
         f"{title}: {len(ranked)} of {len(trials)} have an SQN", subtitle, size=(12, 6)
     )
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
-    _style(left, x="rank", y="SQN (pooled out-of-sample trades)")
+    styled(left, x="rank", y="SQN (pooled out-of-sample trades)")
     rank = np.arange(1, len(ranked) + 1)
     pruned = ranked["pruned"].to_numpy(bool)
     for which, colour, name in ((~pruned, GAIN, "walked to the end"), (pruned, FAINT, "pruned")):
@@ -380,18 +380,21 @@ def _nothing(title: str, subtitle: str, what: str) -> Figure:
 
 def _axes(figure: Figure, *, x: str, y: str) -> Axes:
     axes = figure.add_subplot()
-    _style(axes, x=x, y=y)
+    styled(axes, x=x, y=y)
     return axes
 
 
-def _style(axes: Axes, *, x: str, y: str) -> None:
+def styled(axes: Axes, *, x: str = "", y: str = "", title: str = "") -> Axes:
+    """The axes, with labels, a faint grid behind what is drawn, and no frame."""
     axes.set_xlabel(x, fontsize=10, color=INK)
     axes.set_ylabel(y, fontsize=10, color=INK)
+    axes.set_title(title, fontsize=10, color=INK, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(labelsize=9, color=FAINT, labelcolor=INK)
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
+    return axes
 
 
 def _mark_windows(
@@ -420,9 +423,9 @@ def _legend(axes: Axes, **options: Any) -> None:
 
 
 def _date_axis(axes: Axes) -> None:
-    locator = AutoDateLocator()
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
 def _by_exit(trades: pd.DataFrame) -> tuple[NDArray[np.datetime64], Floats]:

@@ -19,7 +19,7 @@ from training.calibration.analysis import (
     Rate,
 )
 from training.calibration.markets import MARKETS, Market
-from training.report import FAINT, GAIN, GRID, INK, LOSS, MODEL, titled_figure
+from training.report import FAINT, GAIN, INK, LOSS, MODEL, styled, titled_figure
 
 AIM_FALSE, AIM_POWER = 0.01, 0.95
 NEAR_ZERO = 0.01
@@ -51,7 +51,7 @@ def markets_found(findings: Sequence[Finding]) -> list[Market]:
 
 
 def _power(axes: Axes, curves: Mapping[tuple[str, str], Finding]) -> None:
-    _style(axes, "strength of the planted trends (drift over volatility, per hour)")
+    styled(axes, x="strength of the planted trends (drift over volatility, per hour)")
     axes.set_title("Power: campaigns that pass, default costs", fontsize=10, color=INK)
     axes.axhline(AIM_POWER, color=FAINT, linewidth=1, linestyle="--")
     for offset, (key, finding) in enumerate(curves.items()):
@@ -76,7 +76,7 @@ def _power(axes: Axes, curves: Mapping[tuple[str, str], Finding]) -> None:
 
 
 def _false_discovery(axes: Axes, shown: Sequence[Finding]) -> None:
-    _style(axes, "campaigns that pass where there is no edge (share, one-sided 95 % upper bound)")
+    styled(axes, x="campaigns that pass where there is no edge (share, one-sided 95 % upper bound)")
     axes.set_title("False discovery: all gates, and each alone", fontsize=10, color=INK)
     axes.axvline(AIM_FALSE, color=FAINT, linewidth=1, linestyle="--")
     markets = [market for market in markets_found(shown) if not market.has_edge]
@@ -111,12 +111,3 @@ def _bars(rates: Sequence[Rate]) -> tuple[list[float], list[float]]:
         [rate.share - rate.interval[0] for rate in rates],
         [rate.interval[1] - rate.share for rate in rates],
     )
-
-
-def _style(axes: Axes, x: str) -> None:
-    axes.set_xlabel(x, fontsize=9.5, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(labelsize=8.5, color=FAINT, labelcolor=INK)
-    axes.grid(True, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)

@@ -12,8 +12,8 @@ from strategy import performance
 from strategy.config import MonteCarlo
 from training.random_entries import RandomEntries, passes_gate
 from training.random_signal_simulator import SignalCounts, Simulation, monte_carlo
-from training.report import FAINT, GAIN, MODEL, titled_figure
-from training.research.canvas import empty_figure, styled
+from training.report import FAINT, GAIN, MODEL, styled, titled_figure
+from training.research.empty import empty_figure
 from training.walk_forward import PreparedMarket
 
 ABOVE = 0.95

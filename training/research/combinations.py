@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from strategy.config import IndicatorGrid, IndicatorParameters, LightGBMParameters
-from training.report import FAINT, GAIN, INK, MODEL, titled_figure
-from training.research.canvas import empty_figure, styled
+from training.report import FAINT, GAIN, INK, MODEL, styled, titled_figure
+from training.research.empty import empty_figure
 
 INDICATORS = list(IndicatorParameters._fields)
 HYPERPARAMETERS = list(LightGBMParameters.model_fields)

@@ -19,8 +19,7 @@ from strategy.features import FEATURE_NAMES
 from strategy.windows import Window
 from training.candidate import expected_directions
 from training.explain import BUY, SELL, TOP, Explanation, explain, ranking
-from training.report import FAINT, GAIN, INK, LOSS, titled_figure
-from training.research.canvas import styled
+from training.report import FAINT, GAIN, INK, LOSS, styled, titled_figure
 from training.research.regimes import Regime, of_kind
 from training.walk_forward import PreparedMarket, TrialParameters
 

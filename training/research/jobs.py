@@ -17,8 +17,8 @@ from store.sagemaker_jobs import describe_training_job
 from store.state import StateTable
 from store.training_jobs import JobDescription, JobSpec
 from strategy.errors import ConfigError
-from training.report import FAINT, GAIN, LOSS, titled_figure
-from training.research.canvas import empty_figure, styled
+from training.report import FAINT, GAIN, LOSS, styled, titled_figure
+from training.research.empty import empty_figure
 from training.spot_job import launch_with_model_trainer
 
 COLUMNS = (

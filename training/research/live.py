@@ -20,8 +20,8 @@ from strategy.divergence import DIFFERENCES, KEY, Explanation, summed
 from strategy.errors import StoreError
 from training.arguments import tracking_uri
 from training.publication import TRADES
-from training.report import FAINT, GAIN, INK, MODEL, titled_figure
-from training.research.canvas import empty_figure, styled
+from training.report import FAINT, GAIN, INK, MODEL, styled, titled_figure
+from training.research.empty import empty_figure
 
 DIVERGENCES = "divergence.csv"
 """File of a live run; serving writes it."""
