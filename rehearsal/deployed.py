@@ -15,8 +15,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar, TextIO
+from typing import Any, ClassVar, TextIO, cast
 from unittest.mock import patch
 
 import moto.core.utils
@@ -27,12 +26,11 @@ from infra.commands import variables
 from registry.connection import Client, connect, ensure_store
 from rehearsal.aws_requests import AwsRequests
 from rehearsal.binance.clients import redirected
-from rehearsal.binance.exchange import RehearsalExchange
 from rehearsal.binance.futures import API_KEY, API_SECRET
 from rehearsal.binance.in_process import connected
-from rehearsal.clock import SimulatedClock, moved
+from rehearsal.clock import moved
 from rehearsal.event_rules import EventRules
-from rehearsal.fate import Fate, Frail
+from rehearsal.fate import Frail
 from rehearsal.imitated_aws import (
     APP,
     IMAGE_TAG,
@@ -44,7 +42,6 @@ from rehearsal.imitated_aws import (
 )
 from rehearsal.registry_cache import RememberingClient
 from rehearsal.schedule import Rule
-from rehearsal.spot import SimulatedSpot
 from rehearsal.sqs import Nudge, NudgeQueue, nudge_queue
 from rehearsal.system import Surroundings
 from serving import model_retrainer, orchestrator
@@ -55,13 +52,11 @@ from serving.stack import Stack, aws_stack, deployed_stack
 from serving.trading_bot import deployed_bot
 from store.aws import client
 from store.candle_archive import CandleArchive
-from store.market import ReplayMarket
 from store.notifications import LogNotifier
 from store.objects import open_objects
 from store.settings import SsmSettings
 from store.state import StateTable, open_state
 from store.training_jobs import JobDescription
-from strategy.config import Config
 from strategy.errors import ConfigError
 
 STAGE = "rehearsal"
@@ -114,7 +109,7 @@ def deployed_system(within: Surroundings) -> Iterator[DeployedSystem]:
 
 
 @dataclass
-class DeployedSystem:
+class DeployedSystem(Surroundings):
     """What was deployed, and what AWS does with it.
 
     Parameters
@@ -129,13 +124,6 @@ class DeployedSystem:
         Where the functions' logs go.
     """
 
-    folder: Path
-    config: Config
-    clock: SimulatedClock
-    exchange: RehearsalExchange
-    market: ReplayMarket
-    fate: Fate
-    spot: SimulatedSpot
     outputs: Mapping[str, str]
     requests: AwsRequests
     functions: list[tuple[str, Any]]
@@ -219,15 +207,13 @@ class DeployedSystem:
         """Stands for the App, whose requests are signed by a plugin of MLflow's own."""
         if uri != APP:
             raise ConfigError(f"{uri}: what was deployed knows {APP} alone")
-        frail: Any = Frail(self.registry, "registry", self.fate, frozenset())
-        return frail
+        return cast(Client, Frail(self.registry, "registry", self.fate, frozenset()))
 
     # Parts, of which none fails
 
     @cached_property
     def registry(self) -> Client:
-        remembering: Any = RememberingClient(connect(f"sqlite:///{self.folder / 'mlflow.db'}"))
-        return remembering
+        return cast(Client, RememberingClient(connect(f"sqlite:///{self.folder / 'mlflow.db'}")))
 
     @cached_property
     def state(self) -> StateTable:
@@ -263,8 +249,9 @@ class DeployedSystem:
         return CandleArchive(files, place, self.config.candles.max_gap_bars)
 
     @cached_property
-    def _mapping(self) -> Mapping[str, Any]:
+    def _mapping(self) -> dict[str, Any]:
         """Of the queue to the launcher."""
+        found: dict[str, Any]
         [found] = client("lambda").list_event_source_mappings()["EventSourceMappings"]
         return found
 

@@ -7,21 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property, partial
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from registry.connection import Client, connect, ensure_store
 from registry.loading import load_bundle
-from rehearsal.binance.exchange import RehearsalExchange
 from rehearsal.binance.futures import API_KEY, API_SECRET
 from rehearsal.binance.in_process import connected
-from rehearsal.clock import SimulatedClock
-from rehearsal.fate import Fate, Frail
+from rehearsal.fate import Frail
 from rehearsal.registry_cache import RememberingClient
 from rehearsal.schedule import Rule, deployed_rules
-from rehearsal.spot import SimulatedSpot
 from rehearsal.system import Surroundings
 from serving.data_downloader import FINEST_HISTORY, Downloader, download
 from serving.initiate_validation_window import initiate
@@ -42,7 +38,6 @@ from store.binance_futures import BinanceFutures, connect_futures
 from store.binance_klines import connect as connect_klines
 from store.candle_archive import CandleArchive
 from store.exchange import Exchange
-from store.market import ReplayMarket
 from store.notifications import LogNotifier
 from store.objects import open_objects
 from store.settings import SettingsFile
@@ -51,7 +46,6 @@ from store.sqlite_queue import Message, SqliteQueue
 from store.sqlite_state import SqliteState
 from store.state import StateTable
 from store.training_jobs import JobDescription
-from strategy.config import Config
 
 VISIBILITY_SECONDS = 360.0
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
@@ -66,7 +60,7 @@ def embedded_system(within: Surroundings) -> Iterator[EmbeddedSystem]:
 
 
 @dataclass
-class EmbeddedSystem:
+class EmbeddedSystem(Surroundings):
     """Everything that Lambda would run, with parts below one folder.
 
     Parameters
@@ -75,13 +69,6 @@ class EmbeddedSystem:
         As the bot sees it.
     """
 
-    folder: Path
-    config: Config
-    clock: SimulatedClock
-    exchange: RehearsalExchange
-    market: ReplayMarket
-    fate: Fate
-    spot: SimulatedSpot
     _started: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list, init=False)
     _bot: TradingBot | None = field(default=None, init=False, repr=False)
     _quiet_until: datetime = field(default=_FOR_EVER, init=False, repr=False)
@@ -170,8 +157,7 @@ class EmbeddedSystem:
     @cached_property
     def registry(self) -> Client:
         """The client itself, which never fails."""
-        client: Any = RememberingClient(connect(self.tracking_uri))
-        return client
+        return cast(Client, RememberingClient(connect(self.tracking_uri)))
 
     @cached_property
     def notifications(self) -> LogNotifier:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from io import BytesIO
 
 import numpy as np
 import pandas as pd
-from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from rehearsal.outcome import Outcome
+from training import html_page as html
+from training.html_page import Html
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -20,7 +20,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-size: 13px; width: 100%; }
 td, th { border-bottom: 1px solid #d8dee4; padding: .25rem .5rem; text-align: left;
   vertical-align: top; }
-.good { color: #116329; } .bad { color: #a40e26; } img { max-width: 100%; }
+figure { margin: 0; } .good { color: #116329; } .bad { color: #a40e26; } img { max-width: 100%; }
 pre { font-size: 12px; background: #f6f8fa; padding: .8rem; overflow-x: auto; max-height: 24rem; }
 """
 
@@ -29,9 +29,14 @@ def page(outcome: Outcome) -> str:
     """The report as one HTML page that needs nothing else."""
     sections = [
         _head(outcome),
-        _section("Equity and drawdown of the live account", _image(equity_figure(outcome))),
         _section(
-            "Results by strategy, in R after costs", _image(r_figure(outcome)), _results(outcome)
+            "Equity and drawdown of the live account",
+            _image(equity_figure(outcome), "Equity of the live account by day"),
+        ),
+        _section(
+            "Results by strategy, in R after costs",
+            _image(r_figure(outcome), "R of each strategy, summed up"),
+            _results(outcome),
         ),
         _section("Lives of the strategies", _table(_moves(outcome))),
         _section("Campaigns", _table(pd.DataFrame(outcome.campaigns)), _costs(outcome)),
@@ -43,11 +48,7 @@ def page(outcome: Outcome) -> str:
         _section("Calls of functions", _table(_calls(outcome))),
         _section("What the operator was told", f"<pre>{escape(outcome.notifications)}</pre>"),
     ]
-    title = f"Rehearsal of {outcome.market}"
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
-        f"<style>{_STYLE}</style></head><body>{''.join(sections)}</body></html>"
-    )
+    return html.page(f"Rehearsal of {outcome.market}", _STYLE, *map(Html, sections))
 
 
 def equity_figure(outcome: Outcome) -> Figure:
@@ -64,7 +65,8 @@ def equity_figure(outcome: Outcome) -> Figure:
     for move in outcome.moves:
         if move.stage in ("Production", "Archived"):
             colour = "#1a7f37" if move.stage == "Production" else "#6e7781"
-            above.axvline(date2num(move.time), color=colour, linewidth=0.8)
+            at = np.datetime64(move.time.replace(tzinfo=None), "ns")
+            above.axvline(at, color=colour, linewidth=0.8)
     return figure
 
 
@@ -76,7 +78,7 @@ def r_figure(outcome: Outcome) -> Figure:
         if each.trades:
             ended = sorted(each.trades, key=lambda trade: trade.exit_time)
             axes.step(
-                [trade.exit_time for trade in ended],
+                pd.DatetimeIndex([trade.exit_time for trade in ended]),
                 np.cumsum([trade.r for trade in ended]),
                 where="post",
                 label=f"{each.strategy_id[-12:]}, {each.book}",
@@ -199,7 +201,7 @@ def _counted(counts: dict[str, int], what: str) -> pd.DataFrame:
 
 
 def _section(title: str, *parts: str) -> str:
-    return f"<h2>{escape(title)}</h2>{''.join(parts)}"
+    return html.section(title, *map(Html, parts))
 
 
 def _table(frame: pd.DataFrame) -> str:
@@ -212,8 +214,7 @@ def _minutes(times: pd.Series) -> pd.Series:
     return pd.to_datetime(times).dt.strftime("%Y-%m-%d %H:%M")
 
 
-def _image(figure: Figure) -> str:
+def _image(figure: Figure, what: str) -> str:
     content = BytesIO()
     figure.savefig(content, format="png", dpi=110)
-    encoded = base64.b64encode(content.getvalue()).decode()
-    return f"<img alt='' src='data:image/png;base64,{encoded}'>"
+    return html.picture(content.getvalue(), what)

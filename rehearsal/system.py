@@ -46,9 +46,9 @@ class Event:
     rule: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Surroundings:
-    """What a system is put into.
+    """What a system is put into, and has from then on.
 
     Parameters
     ----------

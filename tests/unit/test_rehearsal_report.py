@@ -133,7 +133,7 @@ def test_the_page_needs_nothing_else_and_is_well_formed() -> None:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a moment to draw."""
-    monkeypatch.setattr(report, "_image", lambda figure: "")
+    monkeypatch.setattr(report, "_image", lambda *_: "")
 
 
 @pytest.mark.usefixtures("without_figures")
