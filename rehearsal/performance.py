@@ -47,6 +47,7 @@ def _broken(world: World, console: Console) -> InvariantBrokenError | None:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
+        refresh_per_second=1,
     ) as progress:
         task = progress.add_task("", total=(script.end - script.begin).days)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from registry.connection import Client
 
+_READING = ("get_", "search_", "download_", "list_", "tracking_uri")
+
 
 class RememberingClient:
     """MLflow's client, whose searches for versions are answered from memory where that is safe."""
@@ -19,7 +21,7 @@ class RememberingClient:
         self._found: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith(("get_", "search_", "download_", "list_")):
+        if not name.startswith(_READING):
             self._found.clear()
         return getattr(self._client, name)
 

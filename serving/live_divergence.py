@@ -9,6 +9,7 @@ from operator import itemgetter
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from registry.bundle import StrategyBundle
 from registry.lifecycle import Stage, StrategyVersion
@@ -109,15 +110,12 @@ def divergence_table(
     longest = max(bundle.required_history for bundle in bundles)
     kept = slice(max(0, int(first) - longest), None)
     candles, closes = candles.iloc[kept], closes[kept]
-    decided = [
-        Reign(
-            pd.Timestamp(since),
-            None if until is None else pd.Timestamp(until),
-            _signals(bundle, candles),
-            rule.distances(candles),
-        )
-        for (since, _, until), bundle, rule in zip(reigns, bundles, rules, strict=True)
-    ]
+    decided = []
+    for (begun, _, ended), bundle, rule in zip(reigns, bundles, rules, strict=True):
+        since, until = pd.Timestamp(begun), None if ended is None else pd.Timestamp(ended)
+        end = len(closes) if until is None else closes.searchsorted(until)
+        signals = _signals(bundle, candles, int(closes.searchsorted(since)), int(end))
+        decided.append(Reign(since, until, signals, rule.distances(candles)))
     return divergences(
         candles,
         merged(closes, decided),
@@ -154,8 +152,16 @@ def _left(version: StrategyVersion, recorded: Recorded, entered: datetime) -> da
     return min((move.at for move in moves if move and move.at > entered), default=None)
 
 
-def _signals(bundle: StrategyBundle, candles: pd.DataFrame) -> np.ndarray:
-    return bundle.signals(candles)["signal"].fillna(0).to_numpy(np.int8)
+def _signals(
+    bundle: StrategyBundle, candles: pd.DataFrame, begin: int, end: int
+) -> NDArray[np.int8]:
+    """Shape (n,): neutral at all bars but those from ``begin`` on and before ``end``."""
+    signals = np.zeros(len(candles), dtype=np.int8)
+    if begin < end:
+        needed = candles.iloc[max(0, begin - bundle.required_history) : end]
+        known = bundle.signals(needed)["signal"].fillna(0).to_numpy(np.int8)
+        signals[begin:end] = known[begin - end :]
+    return signals
 
 
 def _trades(trades: Sequence[TradeRecord]) -> pd.DataFrame:

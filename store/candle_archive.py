@@ -99,7 +99,8 @@ class CandleArchive:
 
     def open_times(self, asset: str, timeframe: str) -> pd.DatetimeIndex:
         """Open times (UTC) of all candles held, in order; empty where there are none."""
-        return pd.DatetimeIndex(self._held(asset, timeframe).index)
+        months = self._frames(self._months(asset, timeframe), timeframe)
+        return pd.DatetimeIndex(_NO_TIMES.append([candles.index for candles in months]))
 
     def write(self, asset: str, timeframe: str, frame: pd.DataFrame) -> Written:
         """Add candles to those held; where one is already there, the later data wins.
@@ -164,10 +165,12 @@ class CandleArchive:
         files = self._months(asset, timeframe)
         if since is not None:
             files = [file for file in files if _month_of(file) >= _month(pd.Timestamp(since))]
-        months = [
-            self._month(file, content, timeframe) for file, content in self.files.read_all(files)
-        ]
+        months = self._frames(files, timeframe)
         return pd.concat(months).loc[since:] if months else _NO_CANDLES
+
+    def _frames(self, files: list[str], timeframe: str) -> list[pd.DataFrame]:
+        contents = self.files.read_all(files)
+        return [self._month(file, content, timeframe) for file, content in contents]
 
     def _months(self, asset: str, timeframe: str) -> list[str]:
         """Names of the monthly files, in order."""

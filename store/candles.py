@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+import numpy as np
 import pandas as pd
 
-from strategy.candles import COLUMNS, candle_frame, timeframe_delta
+from strategy.candles import COLUMNS, candle_frame, open_times, timeframe_delta
 from strategy.errors import ConfigError, DataError, FixError
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
@@ -78,11 +79,13 @@ class CandleFile:
 
 def csv_gz(candles: pd.DataFrame) -> bytes:
     """Candles as a ``.csv.gz`` file; the same candles always make the same bytes."""
+    # NumPy's times as text, and level 6, take half the time of pandas' own and its 9.
+    times = np.datetime_as_string(open_times(candles).tz_localize(None).to_numpy(), unit="s")
+    texts = pd.Index([f"{time}Z" for time in times], name=candles.index.name)
     file = io.BytesIO()
-    candles.to_csv(
+    candles.set_axis(texts).to_csv(
         file,
-        date_format="%Y-%m-%dT%H:%M:%SZ",
-        compression={"method": "gzip", "mtime": 0},  # no time of writing in its header
+        compression={"method": "gzip", "compresslevel": 6, "mtime": 0},  # no time of writing
     )
     return file.getvalue()
 

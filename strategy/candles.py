@@ -9,6 +9,7 @@ candles only: a missing candle is a gap, reported and never filled.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ _MINUTES = {
 }  # fmt: skip
 
 
+@cache
 def timeframe_delta(timeframe: str) -> pd.Timedelta:
     """Duration of one candle; ConfigError for a timeframe that is not known."""
     if timeframe not in _MINUTES:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from store.candles import CandleFile
+from store.candles import CandleFile, csv_gz
 from strategy.errors import ConfigError, DataError, FixError
 from tests.candle_frames import candles, same
 
@@ -145,6 +146,18 @@ def test_candles_of_another_timeframe_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"mine\.csv.*1d grid"):
         load(path, "1d")
     assert len(load(path, "4h")) == 100
+
+
+def test_candles_are_written_as_text_that_says_utc_and_the_same_bytes_every_time(
+    tmp_path: Path,
+) -> None:
+    written = csv_gz(candles())
+    assert written == csv_gz(candles())
+    lines = gzip.decompress(written).decode().splitlines()
+    first = ",".join(map(repr, candles().iloc[0].tolist()))
+    assert lines[:2] == [HEADER.strip(), f"{candles().index[0]:%Y-%m-%dT%H:%M:%SZ},{first}"]
+    (tmp_path / "mine.csv.gz").write_bytes(written)
+    same(load(tmp_path / "mine.csv.gz"), candles())
 
 
 def test_a_gap_longer_than_tolerated_is_refused(tmp_path: Path) -> None:
