@@ -94,7 +94,9 @@ class Bars:
         time = pd.Timestamp(seen["close"]) - timeframe_delta(timeframe)
         if time < candles.index[0]:
             return None
-        now = candles.loc[[time]].to_numpy()[0].tolist() if time in candles.index else "gone"
+        row = int(candles.index.searchsorted(time))
+        there = row < len(candles) and candles.index[row] == time
+        now = candles.iloc[row].tolist() if there else "gone"
         if now == seen["candle"]:
             return None
         return (
