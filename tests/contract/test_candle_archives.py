@@ -156,9 +156,10 @@ def test_malformed_candles_are_not_written(archive: CandleArchive) -> None:
     [
         b"",
         b"\x1f\x8b\x08\x00",
-        gzip.compress(b"timestamp,open\n"),
-        gzip.compress(HEADER.encode() + b"2024-02-01T00:00:00Z,1,1,2,1,1\n"),
+        gzip.compress(b"timestamp,open\n", mtime=0),
+        gzip.compress(HEADER.encode() + b"2024-02-01T00:00:00Z,1,1,2,1,1\n", mtime=0),
     ],
+    ids=["empty", "cut off", "columns missing", "a low above the open"],
 )
 def test_a_damaged_month_is_named_with_what_to_do(archive: CandleArchive, damage: bytes) -> None:
     archive.write(ASSET, "1h", candles())
