@@ -181,20 +181,28 @@ class Invariants:
                 yield f"order {name} belongs to no decision"
 
     def _risk_within_limits(self) -> Iterator[str]:
-        accounts = self.system.state.items(PARTITION)
-        positions = {
-            item.key: [
-                each
-                for each in read_account(item.value, item.key).positions.values()
-                if each.entry_price is not None
-            ]
-            for item in accounts
+        accounts = {
+            item.key: item.value
+            for item in self.system.state.items(PARTITION)
             if item.value.get("positions")
         }
-        ids = {each.position_id for book in positions.values() for each in book}
+        ids = {
+            each["position_id"]
+            for value in accounts.values()
+            for each in value["positions"].values()
+            if each["entry_price"] is not None
+        }
         new, self._known = ids - self._known, ids
         if not new:
             return
+        positions = {
+            name: [
+                each
+                for each in read_account(value, name).positions.values()
+                if each.entry_price is not None
+            ]
+            for name, value in accounts.items()
+        }
         limits = self.system.settings.risk()
         leverage = Decimal(repr(self.system.config.leverage.max_leverage))
         for name, book in positions.items():

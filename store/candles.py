@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import zlib
 from collections.abc import Callable
@@ -79,15 +80,13 @@ class CandleFile:
 
 def csv_gz(candles: pd.DataFrame) -> bytes:
     """Candles as a ``.csv.gz`` file; the same candles always make the same bytes."""
-    # NumPy's times as text, and level 6, take half the time of pandas' own and its 9.
+    # A third of the time of pandas' own writer and its level 9, and no larger.
     times = np.datetime_as_string(open_times(candles).tz_localize(None).to_numpy(), unit="s")
-    texts = pd.Index([f"{time}Z" for time in times], name=candles.index.name)
-    file = io.BytesIO()
-    candles.set_axis(texts).to_csv(
-        file,
-        compression={"method": "gzip", "compresslevel": 6, "mtime": 0},  # no time of writing
-    )
-    return file.getvalue()
+    figures = (map(repr, candles[name].tolist()) for name in COLUMNS)
+    header = ",".join((str(candles.index.name), *COLUMNS))
+    rows = map(",".join, zip((f"{time}Z" for time in times), *figures, strict=True))
+    text = "\n".join((header, *rows, ""))
+    return gzip.compress(text.encode(), compresslevel=6, mtime=0)  # no time of writing
 
 
 def validated(raw: pd.DataFrame, timeframe: str, max_gap_bars: int, source: str) -> pd.DataFrame:
@@ -152,7 +151,8 @@ def _times(column: pd.Series, place: str) -> pd.Series:
         return pd.to_datetime(column, unit="ms", utc=True)
     text = column.astype(str)
     naive = ~text.str.contains(_ZONED)
-    unknown = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce").isna()
+    times = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+    unknown = times.isna()
     if unknown.any():
         raise DataError(f"{_line(place, unknown)}: {text[unknown].iloc[0]!r} is not a timestamp")
     if naive.any():
@@ -160,7 +160,7 @@ def _times(column: pd.Series, place: str) -> pd.Series:
             f"{_line(place, naive)}: timestamp {text[naive].iloc[0]!r} has no time zone; "
             "give UTC times (for example 2024-01-01T00:00:00Z)"
         )
-    return pd.to_datetime(text, format="ISO8601", utc=True)
+    return times
 
 
 def _line(place: str, wrong: pd.Series) -> str:

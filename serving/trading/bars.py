@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,7 @@ from strategy.errors import ConflictError, TradingSystemError
 
 PARTITION, KEY = "bot", "bars"
 """Of the state table: the newest bar of each market that all accounts have dealt with."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -41,10 +42,10 @@ class Bars:
 
     def due(self, markets: Iterable[tuple[str, str]]) -> list[tuple[str, str, datetime]]:
         """Asset, timeframe and close of those whose newest bar was not dealt with yet."""
-        now = pd.Timestamp(self.clock())
+        now = self.clock()
         found = []
         for asset, timeframe in markets:
-            close = now.floor(timeframe_delta(timeframe)).to_pydatetime()
+            close = now - (now - _EPOCH) % timeframe_delta(timeframe).to_pytimedelta()
             seen = self._seen.get(_name(asset, timeframe))
             if seen is None or seen["close"] < close.isoformat():
                 found.append((asset, timeframe, close))

@@ -40,7 +40,7 @@ def stepped(desk: Desk, position: Position, until: datetime) -> Position:
     candles = desk.market.closed(position.asset, position.timeframe, bars)
     index = open_times(candles)
     distances = position.rule.distances(candles)
-    prices = candles[["open", "high", "low", "close"]].to_numpy()
+    prices = candles.to_numpy()[:, :4]
     for row in range(int(index.searchsorted(begin)), len(index)):
         closes = index[row] + length
         if closes > end:

@@ -21,6 +21,7 @@ def test_reading_forgets_nothing(client: Mock) -> None:
     remembering = RememberingClient(client)
     first = remembering.search_model_versions(VERSIONS)
     remembering.get_model_version("BTCUSDT-1h", "1")
+    remembering.log_batch("run")  # is not of the registry
     assert remembering.tracking_uri == "sqlite:"
     assert remembering.search_model_versions(VERSIONS) is first
     assert client.search_model_versions.call_count == 1
