@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 ROOT = Path(__file__).parents[1]
-TRIALS, WINDOWS, HIDDEN = 5, 10, 2
+WINDOWS, HIDDEN = 10, 2
 
 
 def small_config() -> dict[str, object]:
@@ -35,7 +36,7 @@ def small_config() -> dict[str, object]:
         "history_years": 1, "training_months": 2, "validation_months": 1, "step_months": 1,
     }  # fmt: skip
     document["break_even"]["historical_atr_window"] = 50
-    document["search"]["max_trials"] = TRIALS
+    document["search"]["max_trials"] = 5
     document["search"]["generation_size"] = 2
     document["search"]["coverage_hyperparameters"]["n_estimators"] = 50
     document["model_hyperparameters"]["LightGBM"]["n_estimators"]["max"] = 60
@@ -76,6 +77,11 @@ class Place:
     @property
     def client(self) -> MlflowClient:
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
+        return document
 
     @property
     def uri(self) -> str:

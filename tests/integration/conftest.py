@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +23,23 @@ from tests.integration.live_trading_life import ENTRY, aged
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    """Six trials through ten windows, one of which is pruned; ends in Staging."""
-    campaign = Campaign(tmp_path_factory.mktemp("undisturbed"), pruning_config())
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Campaign:
+    """Six trials through ten windows, one of which is pruned; ends in Staging.
+
+    The first test that needs it runs it, for the tests of all workers; nobody changes it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "undisturbed"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "screen.txt").exists():
+            folder.mkdir()
+            run_undisturbed(folder)
+    return Campaign(folder, pruning_config())
+
+
+def run_undisturbed(folder: Path) -> None:
+    campaign = Campaign(folder, pruning_config())
     ended = campaign.attempt()
     assert ended.status == 0, ended.output
     found = ending(campaign.var)
@@ -32,7 +48,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     pruned = {tags["pruned"] for tags in found["tags"].values() if "pruned" in tags}
     assert pruned == {"true", "false"}
     assert not campaign.recomputed
-    return campaign
+    (campaign.folder / "screen.txt").write_text(ended.output)
 
 
 @pytest.fixture

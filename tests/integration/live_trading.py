@@ -1,7 +1,9 @@
 """Live trading in small: candles, an account at Binance that lives through them, and the real bot.
 
-The bot's exchange is :class:`store.binance_futures.BinanceFutures` over the real ccxt client and
-HTTP. One clock holds for all: the account's, which every request and every pause moves on.
+The bot's exchange is :class:`store.binance_futures.BinanceFutures` over the real ccxt client, which
+reaches Binance without a socket: that takes a third of the time, and test_rehearsal shows that the
+client sees the same. One clock holds for all: the account's, which every request and every pause
+moves on.
 
 The price follows the candles as :func:`strategy.exits.step` takes them to have gone: it jumps to
 a bar's open, where ticks find it, and goes from there to the adverse extreme first. Contracts

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
+from collections import Counter
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -18,19 +13,17 @@ import pytest
 
 from registry.gates import GateVerdict
 from store.synthetic import SyntheticSource
-from tests.campaign_place import HIDDEN, TRIALS, WINDOWS, Place, place
+from tests.campaign_place import HIDDEN, WINDOWS, Place, place
+from tests.integration.interruptions.campaigns import Campaign, Job, Strike
+from tests.integration.interruptions.figures import KILL, TERMINATE, TERMINATED, Figures
 from training.model_validator import main as discover
 from training.random_signal_simulator import main as simulate
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A campaign on the market with planted trends, by one process."""
-    here = place(tmp_path_factory.mktemp("found"))
-    finished = here.discover("--candles", "synthetic", "--jobs", "1")
-    assert finished.returncode == 0, finished.stderr
-    (here.folder / "screen.txt").write_text(finished.stdout)
-    return here
+def found(undisturbed: Campaign) -> Place:
+    """A campaign on the market with planted trends, by two processes."""
+    return Place(undisturbed.folder)
 
 
 @pytest.fixture(scope="module")
@@ -56,70 +49,30 @@ def test_the_screen_says_that_the_market_is_synthetic_and_shows_every_gate(found
     assert found.runs("campaign")[0].info.run_id in screen
 
 
-def windows_begun(database: Path) -> int:
-    """Without MLflow, which would set about creating the store at the same time."""
-    if not database.exists():
-        return 0
-    with sqlite3.connect(database) as connection:
-        try:
-            found = connection.execute("SELECT count(*) FROM runs WHERE name LIKE '%window%'")
-        except sqlite3.OperationalError:  # no such table yet
-            return 0
-        return int(found.fetchone()[0])
-
-
-def heed_ctrl_c() -> None:
-    """A shell starts its background jobs, and so tests run by one, deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def test_any_number_of_processes_and_a_ctrl_c_give_the_same_trials_trades_and_model(
-    found: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_campaign_that_is_killed_ends_as_one_left_alone(
+    undisturbed: Campaign, tmp_path: Path, figures: Figures
 ) -> None:
-    """Ctrl-C stops cleanly, and the same command goes on."""
-    other = place(tmp_path)
-    arguments = ("--candles", "synthetic", "--jobs", "2")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.model_validator", *arguments],
-        cwd=tmp_path, env=other.env, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c,
-    )  # fmt: skip
-    deadline = time.monotonic() + 280
-    while windows_begun(tmp_path / "var" / "mlflow.db") < 3 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # what a terminal sends to all processes at once
-    _, errors = process.communicate(timeout=280)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    (stopped,) = other.runs("campaign")
-    assert stopped.info.status == "KILLED"
-    assert not [
-        run for run in other.runs("trial") + other.runs("window") if run.info.status == "RUNNING"
-    ]
-
-    assert other.in_process(monkeypatch, discover, *arguments) == 0
-    (one,), (two,) = found.runs("campaign"), other.runs("campaign")
-    assert two.info.status == "FINISHED"
-    keys = [window.data.tags["run_key"] for window in other.runs("window")]
-    assert len(keys) == len(set(keys))
-    for path in ("trials.csv", "trades.csv", "gates.json", "candidate.json", "report.html"):
-        said = [
-            # but for the commit, which is another one if somebody commits meanwhile
-            each.artifact(run, path).read_text().replace(run.data.tags["git_commit"], "")
-            for each, run in ((found, one), (other, two))
-        ]
-        assert said[0] == said[1]
-    versions = [
-        each.client.search_model_versions("name = 'BTCUSDT-1h'")[0] for each in (found, other)
-    ]
-    assert versions[0].tags["bundle_digest"] == versions[1].tags["bundle_digest"]
+    """As a job by one process, which ends on SIGTERM; the other one was asked for on the command
+    line, of two.
+    """
+    job = Job(tmp_path, undisturbed.config, jobs=1)
+    torn = job.attempt(Strike("checkpoint-linked", passing=6, whom="campaign", tears=True))
+    assert (torn.status, torn.strikes) == (-KILL, 1)
+    stopped = job.attempt(Strike("window-logged", passing=12, signal=TERMINATE, whom="campaign"))
+    assert (stopped.status, stopped.strikes) == (TERMINATED, 1)
+    assert "is damaged" in stopped.output
+    told = job.record.values
+    assert (told["status"], told["reason"], job.failure) == ("running", "interrupted", None)
+    assert job.attempt().status == 0
+    assert (job.record.values["status"], job.result["verdict"]) == ("completed", "promoted")
+    figures.add(job, Counter({"SIGKILL": 1, "SIGTERM": 1}), undisturbed, torn=1)
 
 
 def test_runs_are_nested_and_complete_and_each_window_is_logged_once(found: Place) -> None:
     (campaign,) = found.runs("campaign")
     trials = found.runs("trial")
     windows = found.runs("window")
-    assert len(trials) == TRIALS
+    assert len(trials) == found.config["search"]["max_trials"]
     assert {trial.data.tags["mlflow.parentRunId"] for trial in trials} == {campaign.info.run_id}
     by_trial: dict[str, int] = {}
     for window in windows:
@@ -163,7 +116,9 @@ def test_the_dataset_and_what_identifies_the_campaign_are_on_its_run(found: Plac
 def test_figures_are_on_the_campaign_and_its_candidate_and_on_no_window(found: Place) -> None:
     (campaign,) = found.runs("campaign")
     winner = json.loads(found.artifact(campaign, "candidate.json").read_text())["trial"]
-    candidate = found.runs("trial")[winner]
+    (candidate,) = (
+        trial for trial in found.runs("trial") if int(trial.info.run_name.split()[-1]) == winner
+    )
     expected = {
         "equity", "drawdown", "r_histogram", "confusion_matrix", "shap_summary",
         "optuna_importance", "parameter_heatmaps", "trial_ranking", "monte_carlo_fan",

@@ -1,7 +1,13 @@
-"""The campaign's command line: stopped by the preflight, and given what it cannot use."""
+"""The campaign's command line: stopped, interrupted, and given what it cannot use."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +34,45 @@ def test_preflight_stop_searches_nothing_and_says_so_on_its_page(
     again = capsys.readouterr().out
     assert "already been run" in again
     assert "nothing was searched" in again
+
+
+def windows_begun(database: Path) -> int:
+    """Without MLflow, which would set about creating the store at the same time."""
+    if not database.exists():
+        return 0
+    with sqlite3.connect(database) as connection:
+        try:
+            found = connection.execute("SELECT count(*) FROM runs WHERE name LIKE '%window%'")
+        except sqlite3.OperationalError:  # no such table yet
+            return 0
+        return int(found.fetchone()[0])
+
+
+def heed_ctrl_c() -> None:
+    """A shell starts its background jobs, and so tests run by one, deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
+    """That the same command goes on is tried after worse: in test_campaign, and in torture."""
+    here = place(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.model_validator", "--jobs", "2"],
+        cwd=tmp_path, env=here.env, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
+    deadline = time.monotonic() + 280
+    while windows_begun(tmp_path / "var" / "mlflow.db") < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal sends to all processes at once
+    _, errors = process.communicate(timeout=280)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    (campaign,) = here.runs("campaign")
+    assert campaign.info.status == "KILLED"
+    assert not [
+        run for run in here.runs("trial") + here.runs("window") if run.info.status == "RUNNING"
+    ]
 
 
 @pytest.mark.parametrize(

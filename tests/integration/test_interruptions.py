@@ -17,7 +17,6 @@ from tests.integration.interruptions.figures import (
     CTRL_C,
     KILL,
     TERMINATE,
-    TERMINATED,
     Figures,
     kind_of,
     struck_at_random,
@@ -25,23 +24,6 @@ from tests.integration.interruptions.figures import (
 
 SEED, MOMENTS = 20261122, 32
 RETRY = 75
-
-
-def test_a_campaign_that_is_killed_ends_as_one_left_alone(
-    undisturbed: Campaign, tmp_path: Path, figures: Figures
-) -> None:
-    """As a job, which ends on SIGTERM; the other one was asked for on the command line."""
-    job = Job(tmp_path, undisturbed.config, jobs=1)
-    torn = job.attempt(Strike("checkpoint-linked", passing=6, whom="campaign", tears=True))
-    assert (torn.status, torn.strikes) == (-KILL, 1)
-    stopped = job.attempt(Strike("window-logged", passing=12, signal=TERMINATE, whom="campaign"))
-    assert (stopped.status, stopped.strikes) == (TERMINATED, 1)
-    assert "is damaged" in stopped.output
-    told = job.record.values
-    assert (told["status"], told["reason"], job.failure) == ("running", "interrupted", None)
-    assert job.attempt().status == 0
-    assert (job.record.values["status"], job.result["verdict"]) == ("completed", "promoted")
-    figures.add(job, Counter({"SIGKILL": 1, "SIGTERM": 1}), undisturbed, torn=1)
 
 
 FIRST_OF_A_TRIAL = ("trial-run-created", "trial-parameters-logged")

@@ -175,6 +175,7 @@ def story(tmp_path: Path) -> Iterator[Story]:
         yield story
 
 
+@pytest.mark.torture
 def test_a_strategy_lives_its_whole_life_on_what_the_templates_created(story: Story) -> None:
     candles_come_at_midnight(story)
     a_person_asks_for_a_campaign_which_waits_for_the_night(story)
