@@ -39,11 +39,16 @@ def main() -> None:
     except Exception as error:  # whatever it is: who has called judges it
         told |= {"raised": type(error).__name__, "message": str(error)}
     own = (*places, sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
-    loaded = ((name, getattr(each, "__file__", None)) for name, each in list(sys.modules.items()))
-    files = [Path(file) for name, file in loaded if file and name != "__main__"]
+    files = [Path(file) for file in map(_file_of, list(sys.modules.values())) if file]
     told["strangers"] = [str(file) for file in files if not str(file.resolve()).startswith(own)]
     told["openmp"] = _openmp()
     print(json.dumps(told))
+
+
+def _file_of(module: Any) -> str | None:
+    """None for what has none, and for this program, which may go by two names."""
+    this_program = getattr(module, "__name__", None) == "__main__"
+    return None if this_program else getattr(module, "__file__", None)
 
 
 def _openmp() -> str | None:
