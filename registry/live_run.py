@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
 from registry.connection import translated
-from registry.runs import RUN_KEY, RUN_KIND, logged_points, search
+from registry.runs import RUN_KEY, RUN_KIND, search
 from strategy.errors import StoreError
 
 LIVE = "live"
@@ -41,7 +41,8 @@ class LiveRun:
         self.book: str = run.data.tags[BOOK]
         self.tags: Mapping[str, str] = run.data.tags
         """As they were when the run was read."""
-        self._points: set[tuple[str, int]] | None = None
+        self._newest = {each.key: each.step for each in run.data.to_proto().metrics}
+        """The last step of each metric."""
 
     @property
     def is_open(self) -> bool:
@@ -67,7 +68,9 @@ class LiveRun:
         return table.set_index(pd.to_datetime(table.index, unit="ms", utc=True))
 
     def log_days(self, figures: pd.DataFrame, start: pd.Timestamp) -> None:
-        """Log figures by day; what a day has already stands, and what is not finite is left out.
+        """Log figures by day: of each those days that are newer than its newest.
+
+        So a day that was logged stands. What is not finite is left out.
 
         Parameters
         ----------
@@ -76,17 +79,15 @@ class LiveRun:
         start
             The day that is step 0.
         """
-        if self._points is None:
-            self._points = logged_points(self._client, self._run)
-        fresh = {
-            (name, step): Metric(name, value, _milliseconds(day), step)
+        fresh = [
+            Metric(name, value, _milliseconds(day), step)
             for name, step, day, value in _known(figures, start)
-            if (name, step) not in self._points
-        }
+            if step > self._newest.get(name, -1)
+        ]
         if fresh:
             with translated(self._client):  # the client splits what is beyond MLflow's limits
-                self._client.log_batch(self.run_id, metrics=list(fresh.values()))
-            self._points |= fresh.keys()
+                self._client.log_batch(self.run_id, metrics=fresh)
+            self._newest |= {each.key: each.step for each in fresh}
 
     def tell(self, version: int, stage: str, description: str) -> None:
         """Say which version trades now, in which stage, and how the strategy does (Markdown)."""

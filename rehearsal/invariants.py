@@ -18,7 +18,8 @@ from registry.lifecycle import PERSON, Lifecycle, Stage
 from registry.loading import load_bundle
 from rehearsal.people import People
 from rehearsal.system import Event, System
-from serving.journal import Book, Journal
+from serving.deciding_version import DecidingVersion
+from serving.journal import TRADES, Book, Journal
 from serving.live_divergence import STAGES, divergence_table, read_recorded
 from serving.trading.positions import LIVE, PARTITION, Account, Position, read_account
 from store import paper_exchange
@@ -169,16 +170,28 @@ class Invariants:
         if not new:
             return
         self._orders_seen = max(int(order["orderId"]) for order in new)
-        known = {p.position_id for p in self._account(LIVE).positions.values()}
-        journal = Journal(self.system.state)
-        for strategy in self._strategies():
-            known |= {trade.position_id for trade in journal.trades(strategy, "live")[-20:]}
+        held = {p.position_id for p in self._account(LIVE).positions.values()}
         for order in new:
             name = str(order["clientOrderId"])
             if name.startswith(("web_", "algo_")) or order["executedQty"] in ("0", "0.0"):
                 continue
-            if name.rpartition("-")[0] not in known:
+            decision = name.rpartition("-")[0]
+            if decision not in held and not self._traded(decision):
                 yield f"order {name} belongs to no decision"
+
+    def _traded(self, position_id: str) -> bool:
+        """Whether a position has become a recorded trade: its id ends with when it was decided."""
+        try:
+            decided = datetime.strptime(position_id.rpartition("-")[2], "%y%m%d%H%M")  # noqa: DTZ007
+        except ValueError:
+            return False
+        return any(
+            item.value["position_id"] == position_id
+            for strategy in self._strategies()
+            for item in self.system.state.items(
+                f"{TRADES}/{strategy}", f"live/{decided:%Y-%m-%dT%H:%M}"
+            )
+        )
 
     def _risk_within_limits(self) -> Iterator[str]:
         accounts = {
@@ -301,10 +314,13 @@ class Invariants:
                         candles,
                         timeframe,
                         self.system.config.costs,
-                        partial(load_bundle, self.system.registry, model),
+                        partial(self._version, model),
                     )
                     if table is not None and len(table):
                         yield book, table.assign(strategy=strategy)
+
+    def _version(self, model: str, number: int) -> DecidingVersion:
+        return DecidingVersion(load_bundle(self.system.registry, model, number))
 
     def _explained(self, book: Book, row: Any) -> bool:
         """Whether a row is the simulator's trade, or why not is known.

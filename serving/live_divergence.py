@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from registry.bundle import StrategyBundle
 from registry.lifecycle import Stage, StrategyVersion
+from serving.deciding_version import DecidingVersion
 from serving.journal import Book, InterventionRecord, Journal, TradeRecord
 from serving.trading.positions import LIVE, PARTITION, paper_account, read_account
 from serving.trading.tenures import Tenure, tenures_of
@@ -79,7 +77,7 @@ def divergence_table(
     candles: pd.DataFrame,
     timeframe: str,
     costs: Costs,
-    load: Callable[[int], StrategyBundle],
+    version: Callable[[int], DecidingVersion],
 ) -> pd.DataFrame | None:
     """Each trade of a strategy beside the simulator's (:func:`strategy.divergence.divergences`).
 
@@ -87,8 +85,8 @@ def divergence_table(
     ----------
     candles
         Closed candles, from as long before the first version decided as its features look back.
-    load
-        Reads a version's bundle.
+    version
+        Gives the one of a number.
 
     Returns
     -------
@@ -96,25 +94,26 @@ def divergence_table(
     """
     closes = open_times(candles) + timeframe_delta(timeframe)
     reigns = [
-        (since, version.number, until)
-        for version in recorded.versions
-        for since, until in _spans(version, recorded)
+        (since, each.number, until)
+        for each in recorded.versions
+        for since, until in _spans(each, recorded)
         if (closes >= pd.Timestamp(since)).any()
     ]
     if not reigns:
         return None
     reigns.sort(key=itemgetter(0, 1))  # where two decide, the one that came last does
-    bundles = [load(number) for _, number, _ in reigns]
+    versions = [version(number) for _, number, _ in reigns]
+    bundles = [each.bundle for each in versions]
     rules = [ExitRule(each.indicators.atr_period, each.break_even) for each in bundles]
     first = closes.searchsorted(pd.Timestamp(reigns[0][0]))
     longest = max(bundle.required_history for bundle in bundles)
     kept = slice(max(0, int(first) - longest), None)
     candles, closes = candles.iloc[kept], closes[kept]
     decided = []
-    for (begun, _, ended), bundle, rule in zip(reigns, bundles, rules, strict=True):
+    for (begun, _, ended), decider, rule in zip(reigns, versions, rules, strict=True):
         since, until = pd.Timestamp(begun), None if ended is None else pd.Timestamp(ended)
         end = len(closes) if until is None else closes.searchsorted(until)
-        signals = _signals(bundle, candles, int(closes.searchsorted(since)), int(end))
+        signals = decider.signals(candles, int(closes.searchsorted(since)), int(end))
         decided.append(Reign(since, until, signals, rule.distances(candles)))
     return divergences(
         candles,
@@ -150,18 +149,6 @@ def _left(version: StrategyVersion, recorded: Recorded, entered: datetime) -> da
         return None
     moves = [version.entry(stage) for stage in Stage]
     return min((move.at for move in moves if move and move.at > entered), default=None)
-
-
-def _signals(
-    bundle: StrategyBundle, candles: pd.DataFrame, begin: int, end: int
-) -> NDArray[np.int8]:
-    """Shape (n,): neutral at all bars but those from ``begin`` on and before ``end``."""
-    signals = np.zeros(len(candles), dtype=np.int8)
-    if begin < end:
-        needed = candles.iloc[max(0, begin - bundle.required_history) : end]
-        known = bundle.signals(needed)["signal"].fillna(0).to_numpy(np.int8)
-        signals[begin:end] = known[begin - end :]
-    return signals
 
 
 def _trades(trades: Sequence[TradeRecord]) -> pd.DataFrame:

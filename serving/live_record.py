@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from registry.lifecycle import Lifecycle, StrategyVersion
 from registry.live_run import LiveRun, LiveRuns
 from registry.loading import load_bundle
 from registry.runs import read_table
+from serving.deciding_version import DecidingVersion
 from serving.journal import Book, Journal, TradeRecord
 from serving.live_description import description
 from serving.live_divergence import (
@@ -56,6 +57,16 @@ class LiveParts:
     candles: CandleSource
     costs: Costs
     markets: Sequence[tuple[str, str]]
+
+    @cached_property
+    def version(self) -> Callable[[str, int], DecidingVersion]:
+        """The version of a model, by its number; read once, for it never changes."""
+        return cache(lambda model, number: DecidingVersion(load_bundle(self.client, model, number)))
+
+    @cached_property
+    def backtest(self) -> Callable[[str], NDArray[np.float64]]:
+        """Net R of what a campaign's candidate traded, by the campaign's run; read once."""
+        return cache(lambda run: read_table(self.client, run, BACKTEST_TRADES)["r"].to_numpy(float))
 
 
 def record_live_runs(parts: LiveParts, now: datetime) -> None:
@@ -145,7 +156,7 @@ def _record(market: _Market, strategy_id: str, book: Book) -> None:
     try:
         days = _days(trades, market.today)
         _log(run, days, days)
-        band = _band(_backtest(market.parts.client, versions), days)
+        band = _band(_backtest(market.parts, versions), days)
         _log(run, band, days)
         version = (trading or versions)[0]
         run.tell(version.number, version.stage, description(days.join(band), _r(trades)))
@@ -182,12 +193,12 @@ def _log(run: LiveRun, figures: pd.DataFrame, days: pd.DataFrame) -> None:
         run.log_days(figures, start=days.index[0])
 
 
-def _backtest(client: Client, versions: Sequence[StrategyVersion]) -> NDArray[np.float64]:
+def _backtest(parts: LiveParts, versions: Sequence[StrategyVersion]) -> NDArray[np.float64]:
     """Net R of the trades by which the strategy was discovered."""
     oldest = versions[-1]
     if oldest.run_id is None:
         raise StoreError(f"version {oldest.number} has no source run: its backtest is not known")
-    return read_table(client, oldest.run_id, BACKTEST_TRADES)["r"].to_numpy(float)
+    return parts.backtest(oldest.run_id)
 
 
 def _band(backtest_r: NDArray[np.float64], days: pd.DataFrame) -> pd.DataFrame:
@@ -204,7 +215,7 @@ def _record_divergences(
         market.candles,
         market.timeframe,
         parts.costs,
-        partial(load_bundle, parts.client, market.model_name),
+        partial(parts.version, market.model_name),
     )
     if table is None:
         return

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.entities import Metric, RunData, RunTag
 
 from registry.live_run import LiveRun
 from training.research.live import (
@@ -143,18 +144,17 @@ def test_figures_show_both_sides_or_say_that_there_is_nothing() -> None:
 def test_a_live_run_is_read_by_day() -> None:
     midnight = round(1000 * DAY.timestamp())
     points = {
-        "equity_r": [SimpleNamespace(timestamp=midnight + 86_400_000, value=2.0),
-                     SimpleNamespace(timestamp=midnight, value=1.0)],
-        "divergent_trades": [SimpleNamespace(timestamp=midnight + 86_400_000, value=0.0)],
+        "equity_r": [Metric("equity_r", 2.0, midnight + 86_400_000, 1),
+                     Metric("equity_r", 1.0, midnight, 0)],
+        "divergent_trades": [Metric("divergent_trades", 0.0, midnight + 86_400_000, 1)],
     }  # fmt: skip
     client = SimpleNamespace(
         get_metric_history=lambda run_id, name: points[name], tracking_uri="http://mlflow"
     )
+    tags = [RunTag("strategy_id", "s"), RunTag("book", "paper")]
     run = SimpleNamespace(
         info=SimpleNamespace(run_id="r", status="RUNNING"),
-        data=SimpleNamespace(
-            tags={"strategy_id": "s", "book": "paper"}, metrics=dict.fromkeys(points, 0.0)
-        ),
+        data=RunData([each[0] for each in points.values()], tags=tags),
     )
     days = LiveRun(cast(Any, client), cast(Any, run)).days()
     assert days.index.tolist() == [DAY, DAY + pd.Timedelta(days=1)]
