@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from registry.bundle import StrategyBundle
 from registry.lifecycle import Lifecycle, Stage
 from rehearsal import invariants as module
 from rehearsal.binance.account import Contract, FuturesAccount
@@ -276,6 +277,14 @@ def test_an_order_that_nobody_decided_on_is_told(world: World) -> None:
     assert message == f"order {other}-e belongs to no decision"
 
 
+def test_an_order_whose_name_is_no_decision_s_is_told(world: World) -> None:
+    world.entered()
+    world.trade("BUY", "0.05", "somebody-else")
+    world.trade("SELL", "0.05", "web_1")
+    message = world.broken("no order without a decision", "trading_bot")
+    assert message == "order somebody-else belongs to no decision"
+
+
 def test_the_orders_of_a_trade_that_has_ended_were_decided(world: World) -> None:
     held = world.entered()
     world.account.cancel_stop({"clientAlgoId": "a-stop"})
@@ -508,20 +517,23 @@ def test_a_campaign_that_is_stuck_is_told(world: World, status: Any) -> None:
 # The simulator
 
 SIMULATED = "every trade equal to the simulator's"
+CANDLES = random_candles(1500)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> StrategyBundle:
+    rule = BreakEven(min_multiplier=1.0, max_multiplier=1.5, historical_atr_window=50)
+    return replace(trained_bundle(CANDLES), break_even=rule)
 
 
 @pytest.fixture
-def simulated(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def simulated(world: World, bundle: StrategyBundle, monkeypatch: pytest.MonkeyPatch) -> World:
     """A version in paper trading on candles of its own, of which the journal knows nothing."""
-    candles = random_candles(1500)
-    end = (candles.index[-1] + pd.Timedelta(hours=1)).to_pydatetime()
-    world.clock.now = candles.index[1300].to_pydatetime()
+    end = (CANDLES.index[-1] + pd.Timedelta(hours=1)).to_pydatetime()
+    world.clock.now = CANDLES.index[1300].to_pydatetime()
     world.life.move(1, Stage.STAGING, who="model_validator", why="all gates passed")
     world.clock.now = end.replace(day=1, month=end.month + 1)
-    world.market = ReplayMarket({(BTC, "1h"): candles}, world.clock)
-    bundle = replace(trained_bundle(candles), break_even=BreakEven(
-        min_multiplier=1.0, max_multiplier=1.5, historical_atr_window=50
-    ))  # fmt: skip
+    world.market = ReplayMarket({(BTC, "1h"): CANDLES}, world.clock)
     monkeypatch.setattr(module, "load_bundle", lambda *_: bundle)
     return world
 
