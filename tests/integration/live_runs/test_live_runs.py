@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
 from registry.bundle import StrategyBundle
 from registry.lifecycle import Lifecycle, Stage
+from registry.live_run import LiveRuns
 from serving.live_record import LiveParts, record_live_runs
 from tests.integration.live_runs.strategy_in_staging import (
     CANDLES,
@@ -110,6 +112,28 @@ def test_a_day_that_was_logged_stands(
     keep(parts, [late])
     record_live_runs(parts, day_after(trades[0], 2))
     assert values(client, "trades") == [1, 2]
+
+
+def test_a_day_that_was_logged_a_moment_ago_stands(client: MlflowClient) -> None:
+    days = pd.DataFrame({"trades": [1.0, 2.0]}, pd.date_range("2024-03-01", periods=2, tz="UTC"))
+    run = LiveRuns(client, MODEL).begin(STRATEGY, "paper", STAGED)
+    run.log_days(days[:1], start=days.index[0])
+    run.log_days(10 * days, start=days.index[0])
+    run.log_days(100 * days, start=days.index[0])
+    assert values(client, "trades") == [1, 20]
+
+
+def test_what_was_logged_of_one_metric_alone_is_made_good_for_the_others(
+    client: MlflowClient,
+) -> None:
+    """The process died between two requests."""
+    days = pd.DataFrame({"trades": [1.0, 2.0]}, pd.date_range("2024-03-01", periods=2, tz="UTC"))
+    LiveRuns(client, MODEL).begin(STRATEGY, "paper", STAGED).log_days(days, start=days.index[0])
+    run = LiveRuns(client, MODEL).find(STRATEGY, "paper")
+    assert run is not None
+    run.log_days(days.assign(equity_r=[0.5, 1.5]), start=days.index[0])
+    assert values(client, "trades") == [1, 2]
+    assert values(client, "equity_r") == [0.5, 1.5]
 
 
 def test_before_the_first_trade_there_is_a_run_without_figures(
