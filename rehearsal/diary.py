@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple
 
-from registry.lifecycle import Lifecycle, Stage
+from registry.lifecycle import PERSON, Lifecycle, Stage, StrategyVersion
 from rehearsal.system import Event, System
 from store.clock import milliseconds
 
@@ -60,7 +60,7 @@ class Diary:
                 if self._stages.get(key, None) is version.stage:
                     continue
                 self._stages[key] = version.stage
-                entry = version.entry(version.stage)
+                who, why = _explained(version)
                 self.moves.append(
                     Move(
                         self.system.clock(),
@@ -68,7 +68,15 @@ class Diary:
                         version.number,
                         version.strategy_id or "",
                         version.stage,
-                        entry.who if entry else "",
-                        entry.why if entry else "",
+                        who,
+                        why,
                     )
                 )
+
+
+def _explained(version: StrategyVersion) -> tuple[str, str]:
+    """Who moved a version where it is, and why; what tells of an earlier move does not count."""
+    if version.override:
+        return PERSON, ""
+    entry = version.entry(version.stage)
+    return (entry.who, entry.why) if entry else ("", "")
