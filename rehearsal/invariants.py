@@ -16,12 +16,20 @@ import pandas as pd
 
 from registry.lifecycle import PERSON, Lifecycle, Stage
 from registry.loading import load_bundle
+from rehearsal.excuses import unexcused
 from rehearsal.people import People
 from rehearsal.system import Event, System
 from serving.deciding_version import DecidingVersion
 from serving.journal import TRADES, Book, Journal
 from serving.live_divergence import STAGES, divergence_table, read_recorded
-from serving.trading.positions import LIVE, PARTITION, Account, Position, read_account
+from serving.trading.positions import (
+    LIVE,
+    PARTITION,
+    Account,
+    Position,
+    paper_account,
+    read_account,
+)
 from store import paper_exchange
 from store.clock import milliseconds
 from store.paper_account import PaperAccount
@@ -292,11 +300,13 @@ class Invariants:
     # The simulator
 
     def divergent(self) -> Iterator[str]:
-        """Trades that are not the simulator's, where nobody's outage or hand explains it."""
+        """Trades that are not the simulator's, and no outage has led to it."""
         for book, table in self.tables():
-            for row in table.itertuples():
-                if not self._explained(book, row):
-                    yield f"{book}: {row.explained}: {row}"
+            others = [row for row in table.itertuples() if not self._same(book, row)]
+            still_open = self._still_open(book, table["strategy"].iloc[0])
+            now = self.system.clock()
+            for row in unexcused(others, self.system.fate.any_outage, still_open, now):
+                yield f"{book}: {row.explained}: {row}"
 
     def tables(self) -> Iterator[tuple[Book, pd.DataFrame]]:
         """Each strategy's trades beside the simulator's, by book."""
@@ -322,20 +332,21 @@ class Invariants:
     def _version(self, model: str, number: int) -> DecidingVersion:
         return DecidingVersion(load_bundle(self.system.registry, model, number))
 
-    def _explained(self, book: Book, row: Any) -> bool:
-        """Whether a row is the simulator's trade, or why not is known.
+    def _same(self, book: Book, row: Any) -> bool:
+        """Whether a row is the simulator's trade.
 
         With real orders a stop rests rounded to the exchange's tick, and fees and funding are
-        the exchange's. While a part was out of reach, a stop could not be moved.
+        the exchange's.
         """
-        if row.explained == Explanation.SAME:
-            return True
         prices = (row.entry_price_difference, row.exit_price_difference)
-        if book == "live" and all(abs(each) <= self.tick for each in prices):
-            return True
-        begin = row.decision_time - pd.Timedelta(minutes=20)
-        ends = [t for t in (row.exit_time_live, row.exit_time_simulated) if not pd.isna(t)]
-        return self.system.fate.any_outage(begin, max(ends) + pd.Timedelta(hours=1))
+        rounded = book == "live" and all(abs(each) <= self.tick for each in prices)
+        return row.explained == Explanation.SAME or rounded
+
+    def _still_open(self, book: Book, strategy: str) -> list[datetime]:
+        """When the positions of a strategy were decided that are open now."""
+        account = self._account(LIVE if book == "live" else paper_account(strategy))
+        held = account.positions.values()
+        return [each.decision_time for each in held if each.strategy_id == strategy]
 
     # What is looked at
 
