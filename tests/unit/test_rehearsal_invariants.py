@@ -594,3 +594,42 @@ def test_an_outage_explains_a_trade_that_is_another_and_only_then(simulated: Wor
     simulated.fate.any_outage = lambda since, until: bool(asked.append(until - since))  # type: ignore[method-assign,func-returns-value]
     simulated.broken(SIMULATED, "orchestrator")
     assert all(timedelta(hours=1) < each < 20 * DAY for each in asked)
+
+
+def outlived(world: World) -> datetime:
+    """The first trade is still held when the simulator decides on the second; its decision."""
+    recorded(world)
+    first, second = world.state.items(f"trades/{STRATEGY}")[:2]
+    until = datetime.fromisoformat(second.value["decision_time"]) + timedelta(minutes=1)
+    value = {**first.value, "exit_time": until.isoformat(), "exit_price": 1.0}
+    world.state.put(first.partition, first.key, value, expected=first.version)
+    world.state.delete(second.partition, second.key, expected=second.version)
+    return datetime.fromisoformat(first.value["decision_time"])
+
+
+def test_a_trade_that_an_outage_kept_open_excuses_the_one_that_it_kept_from(
+    simulated: World,
+) -> None:
+    """Seed 15 of two years: a stop that could not be moved, and its position half a day later."""
+    decided = outlived(simulated)
+    simulated.fate.any_outage = lambda since, until: since < decided < until
+    assert not list(simulated.invariants.divergent())
+
+
+def test_without_an_outage_both_are_told(simulated: World) -> None:
+    outlived(simulated)
+    told = list(simulated.invariants.divergent())
+    assert [message.split(": ")[1] for message in told] == ["unexplained", "missing in live"]
+
+
+def test_a_position_that_is_still_open_excuses_what_it_keeps_from(simulated: World) -> None:
+    recorded(simulated)
+    first, *others = simulated.state.items(f"trades/{STRATEGY}")
+    for item in (first, *others):
+        simulated.state.delete(item.partition, item.key, expected=item.version)
+    decided = datetime.fromisoformat(first.value["decision_time"])
+    held = position(decision_time=decided, stepped_until=decided)
+    simulated.remember(held, name=PAPER)
+    assert len(list(simulated.invariants.divergent())) == len(others)
+    simulated.fate.any_outage = lambda since, until: since < decided < until
+    assert not list(simulated.invariants.divergent())
