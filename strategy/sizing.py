@@ -45,8 +45,11 @@ class MarketFilters:
         return allowed if allowed >= self.min_quantity else Decimal(0)
 
     def stop_price(self, price: Decimal, side: Side) -> Decimal:
-        """A position's stop as the exchange takes it: never further from the entry than asked."""
-        return _multiple(price, self.tick_size, ROUND_CEILING if side == 1 else ROUND_FLOOR)
+        """A position's stop as the exchange takes it: beyond the one asked, by less than a tick.
+
+        So prices, which are ticks, reach it exactly when they reach the one asked.
+        """
+        return _multiple(price, self.tick_size, ROUND_FLOOR if side == 1 else ROUND_CEILING)
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,15 @@ def test_no_position_passes_a_limit(
     side=st.sampled_from([1, -1]),
     filters=filters,
 )
-def test_a_rounded_stop_is_on_the_tick_and_never_further_away(
+def test_a_rounded_stop_is_on_the_tick_and_reached_by_the_prices_that_reach_the_exact_one(
     price: Decimal, side: Side, filters: MarketFilters
 ) -> None:
     rounded = filters.stop_price(price, side)
     assert rounded % filters.tick_size == 0
-    assert 0 <= side * (rounded - price) < filters.tick_size
+    assert 0 <= side * (price - rounded) < filters.tick_size
+    for ticks in (-1, 0, 1):
+        last = rounded + ticks * filters.tick_size
+        assert (side * (last - rounded) <= 0) == (side * (last - price) <= 0)
 
 
 BREAKER = CircuitBreaker(

@@ -145,12 +145,12 @@ def test_open_risk_is_the_distance_to_the_stop_in_force_and_never_negative() -> 
 
 
 @pytest.mark.parametrize(
-    ("side", "price", "expected"), [(1, "49500.01", "49500.10"), (-1, "50499.99", "50499.90")]
+    ("side", "price", "expected"), [(1, "49500.01", "49500.00"), (-1, "50499.99", "50500.00")]
 )
-def test_a_stop_is_rounded_towards_the_entry(side: int, price: str, expected: str) -> None:
+def test_a_stop_is_rounded_away_from_the_entry(side: int, price: str, expected: str) -> None:
     assert BTC.stop_price(D(price), side) == D(expected)  # type: ignore[arg-type]
 
 
 def test_more_digits_than_decimals_usually_keep_are_not_rounded_up() -> None:
     assert BTC.quantity(D("0.9999999999999999999999999999999999")) == D("0.999")
-    assert BTC.stop_price(D("100.1000000000000000000000000000000001"), 1) == D("100.20")
+    assert BTC.stop_price(D("100.1000000000000000000000000000000001"), -1) == D("100.20")
