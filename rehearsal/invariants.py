@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -190,7 +190,8 @@ class Invariants:
     def _traded(self, position_id: str) -> bool:
         """Whether a position has become a recorded trade: its id ends with when it was decided."""
         try:
-            decided = datetime.strptime(position_id.rpartition("-")[2], "%y%m%d%H%M")  # noqa: DTZ007
+            minute = position_id.rpartition("-")[2]
+            decided = datetime.strptime(minute, "%y%m%d%H%M").replace(tzinfo=UTC)
         except ValueError:
             return False
         return any(
