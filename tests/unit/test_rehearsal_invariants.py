@@ -1,164 +1,30 @@
-"""Each invariant of a rehearsal, seen to hold and seen to fail, in a world made by hand."""
+"""Each invariant of a rehearsal, seen to hold and seen to fail, in a world made by hand.
+
+That every trade is the simulator's has a file of its own, test_rehearsal_simulated_trades.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from registry.bundle import StrategyBundle
-from registry.lifecycle import Lifecycle, Stage
-from rehearsal import invariants as module
-from rehearsal.binance.account import Contract, FuturesAccount
-from rehearsal.clock import SimulatedClock
-from rehearsal.fate import Fate
-from rehearsal.invariants import InvariantBrokenError, Invariants
-from rehearsal.system import Event
-from serving.campaign_requests import CampaignRequest, Requests, Shard
+from registry.lifecycle import Stage
+from serving.campaign_requests import CampaignRequest, Shard
 from serving.journal import Journal
-from serving.trading.positions import LIVE, PARTITION, Account, InFlight, Position, position_id
+from serving.trading.positions import InFlight, Position, position_id
 from store import paper_exchange
-from store.clock import milliseconds
-from store.market import ReplayMarket
 from store.paper_account import PaperAccount
-from store.settings_sections import CostSettings, RiskSettings
-from store.sqlite_queue import SqliteQueue
-from store.state import open_state
-from strategy.config import BreakEven, Config
+from store.settings_sections import RiskSettings
 from strategy.errors import RetryError
+from tests.invariants_world import BTC, CAPITAL, DAY, MINUTE, NOW, PAPER, STRATEGY, World, position
 from tests.orchestrator_world import record
-from tests.situations import CONFIG, MODEL
-from tests.strategy_bundles import random_candles, trained_bundle
-from tests.unit.test_lifecycle import MemoryRegistry
-
-NOW = datetime(2024, 6, 3, 12, tzinfo=UTC)
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
-BTC, STRATEGY = "BTCUSDT", "BTCUSDT-1h-c0ffee"
-CAPITAL = Decimal(10_000)
-PAPER = f"paper/{STRATEGY}"
-
-
-class World:
-    """What the invariants look at: real state, queue and books, and a registry in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock = SimulatedClock(NOW)
-        self.config: Config = CONFIG
-        self.registry = MemoryRegistry(2)
-        for tags in self.registry.tags.values():
-            tags["strategy_id"] = STRATEGY
-        self.state = open_state(f"sqlite:///{folder / 'state.db'}", self.clock)
-        self.queue = SqliteQueue(folder / "queue.db", self.clock, visibility_seconds=360.0)
-        self.requests = Requests(self.state, self.clock)
-        self.quiet_stack = SimpleNamespace(requests=self.requests)
-        self.account = FuturesAccount(
-            {BTC: Contract(BTC, step=Decimal("0.001"))}, {BTC: Decimal(50_000)}, wallet=CAPITAL
-        )
-        self.account.now = self.clock.milliseconds
-        self.exchange = SimpleNamespace(account=self.account)
-        self.fate = Fate(1, 0.0, self.clock)
-        self.market: Any = None
-        self.spot = SimpleNamespace(ended=[], cost=lambda job: job.usd)
-        self.limits = RiskSettings()
-        self.settings = SimpleNamespace(
-            risk=lambda: self.limits, cost=lambda: CostSettings(monthly_cost_limit=5.0)
-        )
-        self.people = SimpleNamespace(moved=set())
-        system: Any = self
-        people: Any = self.people
-        self.invariants = Invariants(system, people, CAPITAL, 0.01)
-
-    # Looking at it
-
-    def look(self, function: str, error: Exception | None = None) -> None:
-        self.invariants.after(Event(self.clock(), 1, function, {}), error)
-
-    def broken(self, name: str, function: str, error: Exception | None = None) -> str:
-        """How an invariant fails, which must be that one."""
-        with pytest.raises(InvariantBrokenError) as raised:
-            self.look(function, error)
-        assert raised.value.name == name
-        assert str(raised.value) == (
-            f"{name}: {raised.value.message} (after {function} at {self.clock()})"
-        )
-        return raised.value.message
-
-    # Making it
-
-    @property
-    def life(self) -> Lifecycle:
-        client: Any = self.registry
-        return Lifecycle(client, MODEL, milliseconds(self.clock))
-
-    def trade(self, side: str, quantity: str, order_id: str) -> None:
-        self.account.place(
-            {
-                "symbol": BTC,
-                "side": side,
-                "type": "MARKET",
-                "quantity": quantity,
-                "newClientOrderId": order_id,
-            }
-        )
-
-    def protect(self, side: str = "SELL", price: str = "49000", **parts: str) -> None:
-        self.account.place_stop(
-            {
-                "symbol": BTC,
-                "side": side,
-                "algoType": "CONDITIONAL",
-                "type": "STOP_MARKET",
-                "quantity": "0.1",
-                "triggerPrice": price,
-                "reduceOnly": "true",
-                "clientAlgoId": "a-stop",
-                **parts,
-            }
-        )
-
-    def remember(self, *positions: Position, name: str = LIVE) -> None:
-        account = Account(positions={each.asset: each for each in positions})
-        item = self.state.get(PARTITION, name)
-        version = item.version if item else 0
-        self.state.put(PARTITION, name, account.model_dump(mode="json"), expected=version)
-
-    def entered(self) -> Position:
-        """As the bot enters: decided, sent, filled, remembered and protected."""
-        held = position()
-        self.trade("BUY", "0.1", f"{held.position_id}-e")
-        self.protect()
-        self.remember(held)
-        return held
-
-
-def position(**changes: Any) -> Position:
-    values: dict[str, Any] = {
-        "position_id": position_id(STRATEGY, NOW),
-        "strategy_id": STRATEGY,
-        "model": MODEL,
-        "version": 1,
-        "asset": BTC,
-        "timeframe": "1h",
-        "atr_period": 14,
-        "break_even": BreakEven(min_multiplier=1.0, max_multiplier=1.5, historical_atr_window=252),
-        "side": 1,
-        "risk": 1000.0,
-        "decision_time": NOW,
-        "quantity": Decimal("0.1"),
-        "stop": 49_000.0,
-        "stepped_until": NOW,
-        "entry_price": Decimal(50_000),
-        "entry_time": NOW,
-        "entered": Decimal("0.1"),
-    }
-    return Position(**(values | changes))
+from tests.situations import MODEL
 
 
 @pytest.fixture
@@ -512,124 +378,3 @@ def test_a_campaign_that_is_stuck_is_told(world: World, status: Any) -> None:
     world.look("orchestrator")
     world.clock.sleep(1)
     assert "campaign c0ffee is" in world.broken(LOST, "orchestrator")
-
-
-# The simulator
-
-SIMULATED = "every trade equal to the simulator's"
-CANDLES = random_candles(1500)
-
-
-@pytest.fixture(scope="module")
-def bundle() -> StrategyBundle:
-    rule = BreakEven(min_multiplier=1.0, max_multiplier=1.5, historical_atr_window=50)
-    return replace(trained_bundle(CANDLES), break_even=rule)
-
-
-@pytest.fixture
-def simulated(world: World, bundle: StrategyBundle, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A version in paper trading on candles of its own, of which the journal knows nothing."""
-    end = (CANDLES.index[-1] + pd.Timedelta(hours=1)).to_pydatetime()
-    world.clock.now = CANDLES.index[1300].to_pydatetime()
-    world.life.move(1, Stage.STAGING, who="model_validator", why="all gates passed")
-    world.clock.now = end.replace(day=1, month=end.month + 1)
-    world.market = ReplayMarket({(BTC, "1h"): CANDLES}, world.clock)
-    monkeypatch.setattr(module, "load_bundle", lambda *_: bundle)
-    return world
-
-
-def test_trades_that_the_simulator_makes_and_nobody_recorded_are_told(simulated: World) -> None:
-    message = simulated.broken(SIMULATED, "orchestrator")
-    assert message.startswith("paper: missing in live")
-    with pytest.raises(InvariantBrokenError, match=f"{SIMULATED}.*after the end"):
-        simulated.invariants.at_the_end()
-
-
-def test_trades_are_compared_on_the_first_of_a_month(simulated: World) -> None:
-    simulated.clock.now += DAY
-    simulated.look("orchestrator")
-    assert SIMULATED not in simulated.invariants.checked
-
-
-def recorded(world: World) -> pd.DataFrame:
-    """Have the simulator's own trades be in the journal; what they are compared to."""
-    ((_, table),) = world.invariants.tables()
-    for row in table[table["exit_time_simulated"].notna()].itertuples():
-        trade = record(STRATEGY, "paper", row.decision_time.to_pydatetime(), row.r_simulated)
-        Journal(world.state).add_trade(
-            trade.model_copy(
-                update={
-                    "side": row.side,
-                    "entry_time": row.entry_time_simulated.to_pydatetime(),
-                    "exit_time": row.exit_time_simulated.to_pydatetime(),
-                    "entry_price": row.entry_price_simulated,
-                    "exit_price": row.exit_price_simulated,
-                    "reason": row.reason_simulated,
-                }
-            )
-        )
-    return table
-
-
-def test_trades_that_are_the_simulator_s_are_no_divergence(simulated: World) -> None:
-    table = recorded(simulated)
-    assert len(table) > 3
-    assert not list(simulated.invariants.divergent())
-
-
-def test_a_trade_at_another_price_is_told(simulated: World) -> None:
-    recorded(simulated)
-    journal = Journal(simulated.state)
-    trade = journal.trades(STRATEGY, "paper")[0]
-    item = simulated.state.items(f"trades/{STRATEGY}")[0]
-    value = {**item.value, "exit_price": trade.exit_price + 0.5}
-    simulated.state.put(item.partition, item.key, value, expected=item.version)
-    assert "paper: " in simulated.broken(SIMULATED, "orchestrator")
-
-
-def test_an_outage_explains_a_trade_that_is_another_and_only_then(simulated: World) -> None:
-    simulated.fate.any_outage = lambda since, until: True  # type: ignore[method-assign]
-    simulated.look("orchestrator")
-    asked: list[timedelta] = []
-    simulated.fate.any_outage = lambda since, until: bool(asked.append(until - since))  # type: ignore[method-assign,func-returns-value]
-    simulated.broken(SIMULATED, "orchestrator")
-    assert all(timedelta(hours=1) < each < 20 * DAY for each in asked)
-
-
-def outlived(world: World) -> datetime:
-    """The first trade is still held when the simulator decides on the second; its decision."""
-    recorded(world)
-    first, second = world.state.items(f"trades/{STRATEGY}")[:2]
-    until = datetime.fromisoformat(second.value["decision_time"]) + timedelta(minutes=1)
-    value = {**first.value, "exit_time": until.isoformat(), "exit_price": 1.0}
-    world.state.put(first.partition, first.key, value, expected=first.version)
-    world.state.delete(second.partition, second.key, expected=second.version)
-    return datetime.fromisoformat(first.value["decision_time"])
-
-
-def test_a_trade_that_an_outage_kept_open_excuses_the_one_that_it_kept_from(
-    simulated: World,
-) -> None:
-    """Seed 15 of two years: a stop that could not be moved, and its position half a day later."""
-    decided = outlived(simulated)
-    simulated.fate.any_outage = lambda since, until: since < decided < until
-    assert not list(simulated.invariants.divergent())
-
-
-def test_without_an_outage_both_are_told(simulated: World) -> None:
-    outlived(simulated)
-    told = list(simulated.invariants.divergent())
-    assert [message.split(": ")[1] for message in told] == ["unexplained", "missing in live"]
-
-
-def test_a_position_that_is_still_open_excuses_what_it_keeps_from(simulated: World) -> None:
-    recorded(simulated)
-    first, *others = simulated.state.items(f"trades/{STRATEGY}")
-    for item in (first, *others):
-        simulated.state.delete(item.partition, item.key, expected=item.version)
-    decided = datetime.fromisoformat(first.value["decision_time"])
-    held = position(decision_time=decided, stepped_until=decided)
-    simulated.remember(held, name=PAPER)
-    assert len(list(simulated.invariants.divergent())) == len(others)
-    simulated.fate.any_outage = lambda since, until: since < decided < until
-    assert not list(simulated.invariants.divergent())
